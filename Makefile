@@ -1,0 +1,143 @@
+# One word a chore. Needs Python >= 3.11 (with venv and pip), make and git; all else is installed,
+# pinned and hashed, under .tools and .venv. What is up to date is not looked at again, so that a
+# second run starts at once and needs no network.
+
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3; do \
+	"$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
+	>/dev/null 2>&1 && { echo "$$python"; break; }; done)
+ARGS ?=
+
+UV := .tools/uv/bin/uv
+export UV_PYTHON_DOWNLOADS := never
+
+# A stamp carries the hash of what it was made from (and of where: environments cannot be moved).
+key = $(shell { pwd; cat $(1); } | git hash-object --stdin | cut -c 1-12)
+LOCAL := requirements/local.txt requirements/build.txt pyproject.toml clients/python/pyproject.toml
+UV_STAMP := .tools/uv/stamp-$(call key,requirements/uv.txt)
+PROTO_STAMP := .tools/proto/stamp-$(call key,requirements/proto.txt)
+SERVE_STAMP := .venv/serve-$(call key,requirements/serve.txt $(LOCAL))
+DEV_STAMP := .venv/dev-$(call key,requirements/serve.txt requirements/dev.txt $(LOCAL))
+
+# Versions that still fit stay; `make pins ARGS=--upgrade` takes the newest.
+COMPILE = env -u UV_FIND_LINKS -u PIP_FIND_LINKS $(UV) pip compile --quiet --universal \
+	--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-package memplane \
+	--custom-compile-command "make pins" $(ARGS)
+
+HAND_WRITTEN := $(wildcard gateway adapters clients/python tests bench scripts)
+CHECKS := check-format check-lint check-types check-imports check-length \
+	check-proto check-breaking check-generated
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve demo test check generate image bench pins format clean $(CHECKS)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: $(DEV_STAMP) ## prepare .venv for development
+	@echo ".venv is ready"
+
+serve: $(SERVE_STAMP) ## start the gateway (ARGS="--config memplane.yaml")
+	@.venv/bin/memplane serve $(ARGS)
+
+demo: $(SERVE_STAMP) ## see it work: a gateway of its own, a few memories, a search
+	@.venv/bin/memplane demo $(ARGS)
+
+test: $(DEV_STAMP) ## run the tests (ARGS="-k purge -x")
+	@.venv/bin/python -m pytest tests $(ARGS)
+
+check: $(DEV_STAMP) $(PROTO_STAMP) ## all that CI checks beside the tests
+	@$(MAKE) --no-print-directory --keep-going $(CHECKS)
+
+generate: $(DEV_STAMP) $(PROTO_STAMP) ## write the generated code anew, from proto/ and from the async sources
+	@.venv/bin/python scripts/generate.py
+
+image: $(PROTO_STAMP) ## record proto/ as what `make check` compares with (at a release)
+	@.tools/proto/bin/buf build --exclude-source-info -o proto/image.binpb
+
+bench: $(DEV_STAMP) ## measure (ARGS goes to bench/run.py)
+	@.venv/bin/python bench/run.py $(ARGS)
+
+pins: $(UV_STAMP) ## compile requirements/*.txt anew (ARGS=--upgrade for the newest)
+	@$(COMPILE) requirements/uv.in -o requirements/uv.txt
+	@$(COMPILE) requirements/build.in -o requirements/build.txt
+	@$(COMPILE) pyproject.toml -o requirements/serve.txt
+	@$(COMPILE) pyproject.toml --extra conformance --group dev -c requirements/serve.txt -o requirements/dev.txt
+	@$(COMPILE) requirements/proto.in -c requirements/dev.txt -o requirements/proto.txt
+
+format: $(DEV_STAMP) $(PROTO_STAMP) ## bring code and proto files into form
+	@.venv/bin/ruff format
+	@.venv/bin/ruff check --fix
+	@.tools/proto/bin/buf format -w
+
+clean: ## remove the environments and caches
+	@rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	@find $(HAND_WRITTEN) -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# --- checks -----------------------------------------------------------------------------------
+
+check-format: $(DEV_STAMP)
+	@.venv/bin/ruff format --check
+
+check-lint: $(DEV_STAMP)
+	@.venv/bin/ruff check
+
+check-types: $(DEV_STAMP)
+	@.venv/bin/mypy $(HAND_WRITTEN)
+
+check-imports: $(DEV_STAMP)
+	@.venv/bin/lint-imports --no-logo
+
+check-length: $(DEV_STAMP)
+	@.venv/bin/python scripts/check_lengths.py
+
+check-proto: $(PROTO_STAMP)
+	@.tools/proto/bin/buf lint
+	@.tools/proto/bin/buf format --diff --exit-code
+
+check-breaking: $(PROTO_STAMP)
+	@test -f proto/image.binpb || { echo "proto/image.binpb is missing: 'make image' makes it"; exit 1; }
+	@.tools/proto/bin/buf breaking --against proto/image.binpb
+
+check-generated: $(DEV_STAMP) $(PROTO_STAMP)
+	@.venv/bin/python scripts/generate.py --check
+
+# --- environments -----------------------------------------------------------------------------
+
+NEEDS_PYTHON = @test -n "$(PYTHON)" || { \
+	echo "Memplane needs Python 3.11 or newer with venv and pip (Debian: apt-get install python3-venv)."; \
+	echo "None of python3.11 to python3.14 and python3 is one; say which: make PYTHON=/path/to/python"; \
+	exit 1; } >&2
+# An environment that was copied here, or whose Python has gone, is made anew.
+VENV = @.venv/bin/python -c 'import sys; sys.exit(sys.prefix != "$(CURDIR)/.venv")' 2>/dev/null \
+	|| $(UV) venv --quiet --clear --python "$(PYTHON)" .venv
+INTO_VENV = --python .venv/bin/python --build-constraints requirements/build.txt
+
+$(UV_STAMP):
+	$(NEEDS_PYTHON)
+	@echo "installing uv, pinned, into .tools"
+	@"$(PYTHON)" -m venv --clear .tools/uv
+	@.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--require-hashes -r requirements/uv.txt
+	@touch $@
+
+# Development: exactly what is pinned. It holds the core, so it also serves.
+$(DEV_STAMP): | $(UV_STAMP)
+	$(NEEDS_PYTHON)
+	$(VENV)
+	@$(UV) pip sync $(INTO_VENV) requirements/dev.txt requirements/local.txt
+	@rm -f .venv/dev-* .venv/serve-*
+	@touch $(DEV_STAMP) $(SERVE_STAMP)
+
+# Serving: the core is added to what there is, and nothing is taken away.
+$(SERVE_STAMP): | $(UV_STAMP)
+	$(NEEDS_PYTHON)
+	$(VENV)
+	@$(UV) pip install $(INTO_VENV) --no-deps -r requirements/serve.txt -r requirements/local.txt
+	@rm -f .venv/dev-* .venv/serve-*
+	@touch $(SERVE_STAMP)
+
+$(PROTO_STAMP): | $(UV_STAMP)
+	$(NEEDS_PYTHON)
+	@$(UV) venv --quiet --clear --python "$(PYTHON)" .tools/proto
+	@$(UV) pip sync --python .tools/proto/bin/python requirements/proto.txt
+	@touch $@
