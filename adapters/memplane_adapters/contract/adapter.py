@@ -1,0 +1,34 @@
+"""How an adapter makes itself known: one `Adapter` behind an entry point of `memplane.adapters`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from memplane_adapters.contract.stores import KeyValueStore, VectorStore
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """The promises that one configured store keeps; None for one that it does not make."""
+
+    vector: VectorStore | None = None
+    key_value: KeyValueStore | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """One vendor.
+
+    `settings` is a frozen dataclass whose fields are the keys of the store's section in the
+    configuration (annotations are checked, unknown keys refused); `connect` makes the backend from
+    one of these without any I/O; `from_url` turns what stands behind "name+" or "name:" in a
+    one-variable configuration into such keys. Relative paths are below `data_dir`.
+    """
+
+    name: str
+    settings: type
+    connect: Callable[[Any, Path], Backend]
+    from_url: Callable[[str], Mapping[str, object]]

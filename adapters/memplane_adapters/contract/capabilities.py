@@ -1,0 +1,75 @@
+"""What a store can do, as data. Written once by the adapter, read by everybody else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
+
+from memplane_adapters.contract.filters import Op
+
+
+class Durability(IntEnum):
+    """What an acknowledged write survives; DISK is above PROCESS is above BUFFERED."""
+
+    BUFFERED = 1
+    PROCESS = 2
+    DISK = 3
+    MANAGED = 4
+    SPOOLED = 5
+
+
+class Pushdown(StrEnum):
+    """How well a store evaluates a filter operator."""
+
+    EXACT = "exact"
+    SUPERSET = "superset"
+    NONE = "none"
+
+
+class ConditionalWrite(StrEnum):
+    """Whether a store honours `expected` revisions."""
+
+    NATIVE = "native"
+    COORDINATED = "coordinated"
+    NONE = "none"
+
+
+EVERY_OP_EXACT: Mapping[Op, Pushdown] = MappingProxyType(dict.fromkeys(Op, Pushdown.EXACT))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """The facts. The defaults promise nothing; limits of 0 mean no limit."""
+
+    filters: Mapping[Op, Pushdown] = field(default_factory=dict)
+    """Operators that are not named are NONE."""
+    conditional_write: ConditionalWrite = ConditionalWrite.NONE
+    ordered_scan: bool = False
+    """Scans by Order.TIME and Order.UPDATE_TIME."""
+    vector: bool = False
+    keyword: bool = False
+    hybrid: bool = False
+    exact_search: bool = False
+    approximate: bool = False
+    """Queries may miss hits unless `exact` is asked."""
+    expiry: bool = False
+    """The store drops expired rows by itself."""
+    exact_count: bool = False
+    read_your_writes: bool = False
+    vectorless: bool = False
+    """Points without a vector can be kept."""
+    atomic: bool = False
+    durability: tuple[Durability, ...] = ()
+    """Levels that the store can reach, lowest first."""
+    isolation: str = ""
+    """How tenants are kept apart, in a word."""
+    max_batch_items: int = 0
+    max_batch_bytes: int = 0
+    max_item_bytes: int = 0
+    max_dimension: int = 0
+
+    def pushdown(self, op: Op) -> Pushdown:
+        """How an operator is pushed down."""
+        return self.filters.get(op, Pushdown.NONE)
