@@ -1,0 +1,147 @@
+"""Memplane's Python client: one contract for the memory of AI agents, whatever store is behind it.
+
+```python
+from memplane import Client, attr
+
+with Client("localhost:50051") as client:
+    ada = client.scope("support-bot", "user-42")                                 # namespace bound once
+    ada.remember("Prefers tea in the morning", attributes={"topic": "food"})     # SEMANTIC
+    ada.record("Asked for a refund", session_id="s-17")                          # EPISODIC
+    ada.set("tone", {"style": "short"})                                          # PROCEDURAL
+    for hit in ada.search("what does she drink?", filter=attr("topic") == "food"):
+        print(hit.relevance, hit.memory.text)
+```
+
+`AsyncClient` is the same with `await`. The messages of the contract itself are in `memplane.v1`.
+"""
+
+from memplane import fields
+from memplane._async.client import AsyncClient
+from memplane._async.reading import AsyncMemoryList
+from memplane._async.scope import AsyncScope
+from memplane._enums import (
+    ConditionalWrite,
+    Durability,
+    EpisodeType,
+    Health,
+    Kind,
+    Mode,
+    Op,
+    Order,
+    Outcome,
+    Pushdown,
+    RouteState,
+)
+from memplane._errors import (
+    Aborted,
+    AlreadyExists,
+    Cancelled,
+    Code,
+    DataLoss,
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    MemplaneError,
+    NotFound,
+    OutOfRange,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+    Unimplemented,
+    Unknown,
+    Violation,
+)
+from memplane._filter_dicts import FilterLike
+from memplane._filters import Attribute, Expression, attr
+from memplane._inputs import UNSET, Delete, Put, Query, Update
+from memplane._models import (
+    Count,
+    Embedding,
+    Episode,
+    FilterReport,
+    Hit,
+    Memory,
+    Page,
+    Provenance,
+    Ref,
+    SearchResult,
+    WriteResult,
+    WriteResults,
+)
+from memplane._status import Capabilities, RouteCapabilities, RouteStatus, Status
+from memplane._sync.client import Client
+from memplane._sync.reading import MemoryList
+from memplane._sync.scope import Scope
+from memplane._values import ValueLike
+from memplane._vectors import VectorLike
+from memplane._version import __version__
+
+__all__ = [
+    "UNSET",
+    "Aborted",
+    "AlreadyExists",
+    "AsyncClient",
+    "AsyncMemoryList",
+    "AsyncScope",
+    "Attribute",
+    "Cancelled",
+    "Capabilities",
+    "Client",
+    "Code",
+    "ConditionalWrite",
+    "Count",
+    "DataLoss",
+    "DeadlineExceeded",
+    "Delete",
+    "Durability",
+    "Embedding",
+    "Episode",
+    "EpisodeType",
+    "Expression",
+    "FailedPrecondition",
+    "FilterLike",
+    "FilterReport",
+    "Health",
+    "Hit",
+    "Internal",
+    "InvalidArgument",
+    "Kind",
+    "Memory",
+    "MemoryList",
+    "MemplaneError",
+    "Mode",
+    "NotFound",
+    "Op",
+    "Order",
+    "OutOfRange",
+    "Outcome",
+    "Page",
+    "PermissionDenied",
+    "Provenance",
+    "Pushdown",
+    "Put",
+    "Query",
+    "Ref",
+    "ResourceExhausted",
+    "RouteCapabilities",
+    "RouteState",
+    "RouteStatus",
+    "Scope",
+    "SearchResult",
+    "Status",
+    "Unauthenticated",
+    "Unavailable",
+    "Unimplemented",
+    "Unknown",
+    "Update",
+    "ValueLike",
+    "VectorLike",
+    "Violation",
+    "WriteResult",
+    "WriteResults",
+    "__version__",
+    "attr",
+    "fields",
+]

@@ -1,0 +1,136 @@
+"""The client: the words and calls of a scope, about the whole tenant, and the gateway itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from memplane import _health, _replies, _values
+from memplane._async.connection import ADMIN_SERVICE, AsyncConnection
+from memplane._async.scope import AsyncScope
+from memplane._async.transport import AsyncTransport
+from memplane._enums import Health
+from memplane._status import Capabilities, Status
+from memplane.v1 import admin_service_pb2
+
+if TYPE_CHECKING:
+    import grpc
+
+# ruff: noqa: ASYNC109 (`timeout` is a deadline that travels with the call)
+
+
+class AsyncClient(AsyncScope):
+    """A client of a Memplane gateway.
+
+    It connects with the first call, and again whenever the connection is lost. One client serves any
+    number of tasks, and any number of event loops, one after the other or in several threads.
+
+    Example:
+        async with AsyncClient("localhost:50051") as client:
+            ada = client.scope("support-bot", "user-42")
+            await ada.remember("Prefers tea in the morning", attributes={"topic": "food"})
+            for hit in await ada.search("what does she drink?", filter=attr("topic") == "food"):
+                print(hit.relevance, hit.memory.text)
+    """
+
+    def __init__(
+        self,
+        target: str = "localhost:50051",
+        *,
+        tls: bool | bytes | grpc.ChannelCredentials = False,
+        timeout: float = 30.0,
+        metadata: Mapping[str, str] | None = None,
+        options: Sequence[tuple[str, Any]] = (),
+        transport: AsyncTransport | None = None,
+    ) -> None:
+        """Makes a client; nothing is sent yet.
+
+        Args:
+            target: Where the gateway listens: "host:port", "unix:/path" or "unix:///path".
+            tls: True for an encrypted connection that trusts the system's roots, or the roots to
+                trust (PEM), or credentials of gRPC. False sends everything in the clear.
+            timeout: Seconds that a call may take, its retries included, where it has no timeout of
+                its own. Infinity means no limit.
+            metadata: Headers to send with every call; names in lower case.
+            options: Further options of the gRPC channel; they win over those of this library.
+            transport: Internal, for tests: what carries calls instead of a gRPC channel.
+
+        Raises:
+            InvalidArgument: The target is none, or another argument is not as it must be.
+        """
+        connection = AsyncConnection(
+            target,
+            tls=tls,
+            timeout=timeout,
+            metadata=metadata,
+            options=options,
+            transport=transport,
+        )
+        super().__init__(connection, ())
+
+    async def status(self, *, timeout: float | None = None) -> Status:
+        """How the gateway and each of its routes fare now.
+
+        A store that is down is said in its route, and is no error of the call.
+
+        Raises:
+            MemplaneError: The gateway itself did not answer.
+        """
+        return _replies.status(
+            await self._connection.call(
+                ADMIN_SERVICE + "GetStatus",
+                admin_service_pb2.GetStatusRequest(),
+                admin_service_pb2.GetStatusResponse,
+                timeout,
+            )
+        )
+
+    async def capabilities(self, *, timeout: float | None = None) -> Capabilities:
+        """What each route can do, and the limits of the contract. No store is asked.
+
+        Raises:
+            MemplaneError: The gateway did not answer.
+        """
+        return _replies.capabilities(
+            await self._connection.call(
+                ADMIN_SERVICE + "GetCapabilities",
+                admin_service_pb2.GetCapabilitiesRequest(),
+                admin_service_pb2.GetCapabilitiesResponse,
+                timeout,
+            )
+        )
+
+    async def health(self, service: str = "", *, timeout: float | None = None) -> Health:
+        """What the standard health service says; for one service of the gateway if it is named.
+
+        Raises:
+            NotFound: There is no service of that name.
+            MemplaneError: The gateway did not answer.
+        """
+        response = await self._connection.call(
+            _health.METHOD,
+            _health.request(_values.text(service, "service")),
+            _health.messages()[1],
+            timeout,
+        )
+        return _health.health(response)
+
+    async def close(self) -> None:
+        """Closes the connection; also of all scopes. Calls after it fail; closing again is fine.
+
+        Entering the client once more (`async with`) opens it again.
+        """
+        await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        self._connection.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()

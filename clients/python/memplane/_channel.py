@@ -1,0 +1,240 @@
+"""gRPC channels: where to, with which options, and one a process or one an event loop.
+
+The two classes at the end are the only place where the async and the sync client differ by hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.descriptor_pb2 import MethodOptions
+from google.protobuf.message import Message
+
+from memplane import _values
+from memplane._errors import InvalidArgument
+from memplane._version import __version__
+from memplane.v1 import admin_service_pb2, memory_service_pb2
+
+Option = tuple[str, Any]
+Response = TypeVar("Response", bound=Message)
+
+_LOOPBACK: Final = re.compile(r"(localhost|127\.[\d.]+|\[::1\])(:|$)")
+_WITHOUT_PORT: Final = re.compile(r"[^:\[\]/]+|\[[^\]]*\]")
+_MEMPLANE_FILES: Final = (memory_service_pb2.DESCRIPTOR, admin_service_pb2.DESCRIPTOR)
+
+
+def _levels() -> dict[str, int]:
+    """The idempotency level of every method of the contract, by its path."""
+    return {
+        f"/{service.full_name}/{method.name}": method.GetOptions().idempotency_level
+        for file in _MEMPLANE_FILES
+        for service in file.services_by_name.values()
+        for method in service.methods
+    }
+
+
+_LEVELS: Final = _levels()
+
+
+def writes(method: str) -> bool:
+    """Whether a call of a method (by its path) may change something."""
+    level = _LEVELS.get(method, MethodOptions.NO_SIDE_EFFECTS)
+    return level != MethodOptions.NO_SIDE_EFFECTS
+
+
+def service_config() -> str:
+    """The retry policy: UNAVAILABLE only, and only methods that the contract calls idempotent.
+
+    Four tries, 0.1 to 2 seconds apart, doubling, with jitter. A retry sends the same bytes, so a
+    write comes with the same request id. When failures prevail, retries stop (throttling).
+    """
+    idempotent = (MethodOptions.NO_SIDE_EFFECTS, MethodOptions.IDEMPOTENT)
+    names = []
+    for path, level in _LEVELS.items():
+        if level in idempotent:
+            _, service, method = path.split("/")
+            names.append({"service": service, "method": method})
+    policy = {
+        "maxAttempts": 4,
+        "initialBackoff": "0.1s",
+        "maxBackoff": "2s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    config = {
+        "methodConfig": [{"name": names, "retryPolicy": policy}],
+        "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
+    }
+    return json.dumps(config)
+
+
+def channel_options(target: str) -> list[Option]:
+    """The options of every channel.
+
+    `grpc.min_reconnect_backoff_ms` is left alone: it is the time that a connection attempt gets.
+    """
+    options: list[Option] = [
+        ("grpc.service_config", service_config()),
+        ("grpc.enable_retries", 1),
+        ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+        ("grpc.initial_reconnect_backoff_ms", 50),
+        ("grpc.max_reconnect_backoff_ms", 500),
+        # A restarted gateway would stay refused: subchannels in backoff are shared otherwise.
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.primary_user_agent", f"memplane-python/{__version__}"),
+    ]
+    if _LOOPBACK.match(target):
+        options.append(("grpc.enable_http_proxy", 0))
+    return options
+
+
+def check_target(target: str) -> str:
+    """A target that gRPC understands as it was meant.
+
+    Raises:
+        InvalidArgument: It is a URL, or has no port.
+    """
+    _values.text(target, "target")
+    scheme = target.partition(":")[0].lower()
+    if scheme in {"http", "https", "grpc", "grpcs", "tcp"} and "//" in target:
+        raise InvalidArgument.at(
+            "target",
+            f"{target!r} is a URL; give host:port or unix:/path, and tls=True for an encrypted one",
+        )
+    if not target or _WITHOUT_PORT.fullmatch(target):
+        raise InvalidArgument.at("target", f"{target!r} has no port; give host:port or unix:/path")
+    return target
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a channel is made from."""
+
+    target: str
+    credentials: grpc.ChannelCredentials | None
+    options: Sequence[Option]
+
+    @classmethod
+    def make(
+        cls,
+        target: str,
+        tls: bool | bytes | grpc.ChannelCredentials,  # noqa: FBT001 (also other things)
+        options: Sequence[Option],
+    ) -> Settings:
+        """Settings from what a caller gives to a client; later options win."""
+        check_target(target)
+        credentials: grpc.ChannelCredentials | None
+        if isinstance(tls, bytes):
+            credentials = grpc.ssl_channel_credentials(root_certificates=tls)
+        elif isinstance(tls, bool):
+            credentials = grpc.ssl_channel_credentials() if tls else None
+        elif isinstance(tls, grpc.ChannelCredentials):
+            credentials = tls
+        else:
+            raise InvalidArgument.at(
+                "tls", "must be a bool, root certificates (PEM bytes) or grpc.ChannelCredentials"
+            )
+        merged = {**dict(channel_options(target)), **dict(options)}
+        return cls(target, credentials, tuple(merged.items()))
+
+
+class ThreadChannels:
+    """The channel of a `Client`: made at the first call, shared by all threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._channel: grpc.Channel | None = None
+        self._calls: dict[str, Callable[..., Any]] = {}
+
+    def method(self, path: str, response_type: type[Response]) -> Callable[..., Response]:
+        """What calls a method."""
+        call = self._calls.get(path)
+        if call is None:
+            with self._lock:
+                channel = self._channel = self._channel or self._make()
+                call = channel.unary_unary(
+                    path,
+                    request_serializer=_serialize,
+                    response_deserializer=response_type.FromString,
+                )
+                self._calls[path] = call
+        return call
+
+    def _make(self) -> grpc.Channel:
+        settings = self._settings
+        if settings.credentials is None:
+            return grpc.insecure_channel(settings.target, settings.options)
+        return grpc.secure_channel(settings.target, settings.credentials, settings.options)
+
+    def close(self) -> None:
+        """Closes the channel; a later call would make another."""
+        with self._lock:
+            channel, self._channel = self._channel, None
+            self._calls = {}
+        if channel is not None:
+            channel.close()
+
+
+class LoopChannels:
+    """The channels of an `AsyncClient`: one an event loop, for a channel cannot leave its loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._channels: dict[asyncio.AbstractEventLoop, grpc.aio.Channel] = {}
+        self._calls: dict[tuple[asyncio.AbstractEventLoop, str], Callable[..., Any]] = {}
+
+    def method(self, path: str, response_type: type[Response]) -> Callable[..., Any]:
+        """What calls a method from the running event loop."""
+        loop = asyncio.get_running_loop()
+        call = self._calls.get((loop, path))
+        if call is None:
+            with self._lock:
+                channel = self._channels.get(loop) or self._make(loop)
+                call = channel.unary_unary(
+                    path,
+                    request_serializer=_serialize,
+                    response_deserializer=response_type.FromString,
+                )
+                self._calls[loop, path] = call
+        return call
+
+    def _make(self, loop: asyncio.AbstractEventLoop) -> grpc.aio.Channel:
+        for ended in [each for each in self._channels if each.is_closed()]:
+            self._forget(ended)
+        settings = self._settings
+        if settings.credentials is None:
+            channel = grpc.aio.insecure_channel(settings.target, settings.options)
+        else:
+            channel = grpc.aio.secure_channel(
+                settings.target, settings.credentials, settings.options
+            )
+        self._channels[loop] = channel
+        return channel
+
+    def _forget(self, loop: asyncio.AbstractEventLoop) -> grpc.aio.Channel | None:
+        for key in [key for key in self._calls if key[0] is loop]:
+            del self._calls[key]
+        return self._channels.pop(loop, None)
+
+    async def close(self) -> None:
+        """Closes the channel of the running loop; those of other loops close when collected."""
+        with self._lock:
+            own = self._forget(asyncio.get_running_loop())
+            for other in list(self._channels):
+                self._forget(other)
+        if own is not None:
+            await own.close()
+
+
+def _serialize(message: Message) -> bytes:
+    return message.SerializeToString()

@@ -1,0 +1,365 @@
+"""From what callers give to request messages, and how batches are split. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from memplane import _values, _vectors
+from memplane._enums import Durability, EpisodeType, Kind, Mode, Order, coerce, to_wire
+from memplane._errors import InvalidArgument
+from memplane._filter_dicts import FilterLike, filter_message
+from memplane._ids import uuid7
+from memplane._inputs import UNSET, Delete, Put, Query, Update
+from memplane._models import Episode, Memory, Ref, labels_of
+from memplane.v1 import memory_pb2, memory_service_pb2
+
+# A gateway takes 1,000 items a call and 4 MiB a message.
+MAX_ITEMS: Final = 1000
+MAX_BYTES: Final = 3 * 1024 * 1024
+
+Namespace = tuple[str, ...]
+AnyMessage = TypeVar("AnyMessage", bound=Message)
+
+
+def resolve(namespace: Namespace, ref: Ref | Kind | str, key: str | None) -> Ref:
+    """The ref that a caller means: itself, or a kind and a key inside a namespace.
+
+    Raises:
+        InvalidArgument: A ref came together with a key.
+    """
+    if isinstance(ref, Ref):
+        if key is not None:
+            raise InvalidArgument.at(
+                "key", "is already in the ref; give a ref, or a kind and a key"
+            )
+        return ref
+    return Ref(coerce(Kind, ref, "kind"), namespace, key or "")
+
+
+def item(given: object, kinds: type | tuple[type, ...], field: str) -> Any:
+    """An item of a batch, if it is of the right class."""
+    if not isinstance(given, kinds):
+        names = " or ".join(
+            each.__name__ for each in (kinds if isinstance(kinds, tuple) else (kinds,))
+        )
+        raise InvalidArgument.at(field, f"must be a {names}, not {given!r}")
+    return given
+
+
+def ref_message(ref: Ref) -> memory_pb2.MemoryRef:
+    """A ref as a message."""
+    return memory_pb2.MemoryRef(
+        kind=to_wire(Kind, ref.kind, "ref.kind"), namespace=ref.namespace, key=ref.key
+    )
+
+
+def ref_messages(refs: Iterable[Ref]) -> list[memory_pb2.MemoryRef]:
+    """Refs as messages."""
+    return [ref_message(item(ref, Ref, f"refs[{i}]")) for i, ref in enumerate(refs)]
+
+
+def put_messages(puts: Iterable[Put | Memory], *, mint: bool) -> list[memory_service_pb2.MemoryPut]:
+    """Puts as messages; with `mint`, empty keys become UUIDv7."""
+    return [_put(given, f"puts[{i}]", mint=mint) for i, given in enumerate(puts)]
+
+
+def _put(given: Put | Memory, field: str, *, mint: bool) -> memory_service_pb2.MemoryPut:
+    item(given, (Put, Memory), field)
+    put = Put.of(given) if isinstance(given, Memory) else given
+    message = memory_service_pb2.MemoryPut()
+    memory, where = message.memory, f"{field}.memory"
+    memory.ref.CopyFrom(ref_message(item(put.ref, Ref, f"{where}.ref")))
+    if mint and not put.ref.key:
+        memory.ref.key = uuid7()
+    memory.text = _values.text(put.text, f"{where}.text")
+    if put.attributes:
+        for name, value in _values.to_map(put.attributes, f"{where}.attributes").items():
+            memory.attributes[name].CopyFrom(value)
+    if put.value is not UNSET:
+        memory.value.CopyFrom(_values.to_value(put.value, f"{where}.value"))
+    if put.episode is not None:
+        _fill_episode(memory.episode, item(put.episode, Episode, f"{where}.episode"), where)
+    if put.importance is not None:
+        memory.importance = _values.number(put.importance, f"{where}.importance")
+    memory.pinned = _values.flag(put.pinned, f"{where}.pinned")
+    if put.vector is not None:
+        memory.vector = _vectors.to_bytes(put.vector, f"{where}.vector")
+    _fill_expiry(message, put.ttl, put.expire_time, field)
+    _fill_precondition(
+        message, field, if_match=put.if_match, if_absent=put.if_absent, if_present=put.if_present
+    )
+    return message
+
+
+def _fill_episode(message: memory_pb2.Episode, episode: Episode, where: str) -> None:
+    where = f"{where}.episode"
+    message.type = to_wire(EpisodeType, episode.type, f"{where}.type")
+    if episode.event_time is not None:
+        message.event_time.CopyFrom(_values.timestamp(episode.event_time, f"{where}.event_time"))
+    message.session_id = _values.text(episode.session_id, f"{where}.session_id")
+    message.agent_id = _values.text(episode.agent_id, f"{where}.agent_id")
+    message.actor = _values.text(episode.actor, f"{where}.actor")
+    if episode.input is not None:
+        message.input.CopyFrom(_values.to_value(episode.input, f"{where}.input"))
+    if episode.output is not None:
+        message.output.CopyFrom(_values.to_value(episode.output, f"{where}.output"))
+
+
+def _fill_expiry(
+    message: memory_service_pb2.MemoryPut | memory_service_pb2.MemoryUpdate,
+    ttl: timedelta | float | None,
+    expire_time: datetime | None,
+    field: str,
+) -> None:
+    where = f"{field}.expiry"
+    if ttl is not None and expire_time is not None:
+        raise InvalidArgument.at(where, "give ttl or expire_time, not both")
+    if ttl is not None:
+        message.expiry.ttl.CopyFrom(_values.duration(ttl, f"{where}.ttl"))
+        message.expiry.ttl.SetInParent()
+    elif expire_time is not None:
+        message.expiry.expire_time.CopyFrom(_values.timestamp(expire_time, f"{where}.expire_time"))
+
+
+def _fill_precondition(
+    message: (
+        memory_service_pb2.MemoryPut
+        | memory_service_pb2.MemoryUpdate
+        | memory_service_pb2.MemoryDelete
+    ),
+    field: str,
+    *,
+    if_match: str | None,
+    if_absent: bool = False,
+    if_present: bool = False,
+) -> None:
+    where = f"{field}.precondition"
+    absent = _values.flag(if_absent, f"{where}.if_absent")
+    present = _values.flag(if_present, f"{where}.if_present")
+    if (if_match is not None) + absent + present > 1:
+        raise InvalidArgument.at(where, "give one of if_match, if_absent and if_present")
+    if if_match is not None:
+        message.precondition.if_match = _values.text(if_match, f"{where}.if_match")
+    elif absent:
+        message.precondition.if_absent = True
+    elif present:
+        message.precondition.if_present = True
+
+
+def update_messages(updates: Iterable[Update]) -> list[memory_service_pb2.MemoryUpdate]:
+    """Updates as messages."""
+    return [_update(given, f"updates[{i}]") for i, given in enumerate(updates)]
+
+
+def _update(given: Update, field: str) -> memory_service_pb2.MemoryUpdate:
+    update: Update = item(given, Update, field)
+    message = memory_service_pb2.MemoryUpdate(
+        ref=ref_message(item(update.ref, Ref, f"{field}.ref"))
+    )
+    if update.text is not None:
+        message.text = _values.text(update.text, f"{field}.text")
+    if update.attributes:
+        for name, value in _values.to_map(update.attributes, f"{field}.attributes").items():
+            message.attributes[name].CopyFrom(value)
+    message.remove_attributes.extend(
+        labels_of(update.remove_attributes, f"{field}.remove_attributes")
+    )
+    if update.value is not UNSET:
+        message.value.CopyFrom(_values.to_value(update.value, f"{field}.value"))
+    if update.importance is not None:
+        message.importance = _values.number(update.importance, f"{field}.importance")
+    if update.pinned is not None:
+        message.pinned = _values.flag(update.pinned, f"{field}.pinned")
+    _fill_expiry(message, update.ttl, update.expire_time, field)
+    _fill_precondition(message, field, if_match=update.if_match)
+    return message
+
+
+def delete_messages(deletes: Iterable[Ref | Delete]) -> list[memory_service_pb2.MemoryDelete]:
+    """Deletes as messages."""
+    messages = []
+    for i, given in enumerate(deletes):
+        field = f"deletes[{i}]"
+        item(given, (Ref, Delete), field)
+        delete = Delete(given) if isinstance(given, Ref) else given
+        ref = item(delete.ref, Ref, f"{field}.ref")
+        message = memory_service_pb2.MemoryDelete(ref=ref_message(ref))
+        _fill_precondition(message, field, if_match=delete.if_match, if_present=delete.if_present)
+        messages.append(message)
+    return messages
+
+
+def query_message(
+    given: Query | str, namespace: Namespace, field: str
+) -> memory_service_pb2.SearchQuery:
+    """A query as a message."""
+    query = Query(given) if isinstance(given, str) else item(given, Query, field)
+    if query.text is not None and query.vector is not None:
+        raise InvalidArgument.at(field, "give text or vector, not both")
+    message = memory_service_pb2.SearchQuery(
+        kind=to_wire(Kind, query.kind, f"{field}.kind"),
+        mode=to_wire(Mode, query.mode, f"{field}.mode"),
+        namespace=namespace
+        if query.namespace is None
+        else labels_of(query.namespace, f"{field}.namespace"),
+        exact_namespace=_values.flag(query.exact_namespace, f"{field}.exact_namespace"),
+        filter=filter_message(query.filter, f"{field}.filter"),
+        page_size=_values.whole(query.limit, f"{field}.page_size"),
+        view=view(query.with_vectors),
+        exact=_values.flag(query.exact, f"{field}.exact"),
+    )
+    if query.text is not None:
+        message.text = _values.text(query.text, f"{field}.text")
+    if query.vector is not None:
+        message.vector = _vectors.to_bytes(query.vector, f"{field}.vector")
+    if query.time_from is not None:
+        message.time_from.CopyFrom(_values.timestamp(query.time_from, f"{field}.time_from"))
+    if query.time_to is not None:
+        message.time_to.CopyFrom(_values.timestamp(query.time_to, f"{field}.time_to"))
+    if query.min_relevance is not None:
+        message.min_relevance = _values.number(query.min_relevance, f"{field}.min_relevance")
+    return message
+
+
+def list_request(
+    kind: Kind | str,
+    namespace: Namespace,
+    *,
+    filter: FilterLike | None,
+    order: Order | str,
+    descending: bool,
+    exact_namespace: bool,
+    page_size: int,
+    with_vectors: bool,
+    consistency_token: str,
+) -> memory_service_pb2.ListMemoriesRequest:
+    """The request of the first page of a listing."""
+    return memory_service_pb2.ListMemoriesRequest(
+        kind=to_wire(Kind, kind, "kind"),
+        namespace=namespace,
+        exact_namespace=_values.flag(exact_namespace, "exact_namespace"),
+        filter=filter_message(filter, "filter"),
+        order=to_wire(Order, order, "order"),
+        descending=_values.flag(descending, "descending"),
+        page_size=_values.whole(page_size, "page_size"),
+        view=view(with_vectors),
+        consistency_token=_values.text(consistency_token, "consistency_token"),
+    )
+
+
+def view(with_vectors: bool) -> memory_pb2.MemoryView.ValueType:  # noqa: FBT001 (it is the datum)
+    """How much of each memory a reply is to hold."""
+    if _values.flag(with_vectors, "with_vectors"):
+        return memory_pb2.MEMORY_VIEW_WITH_VECTORS
+    return memory_pb2.MEMORY_VIEW_FULL
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """What all writes have."""
+
+    min_durability: Durability | str | None
+    request_id: str | None
+
+    def request_id_of(self, part: int) -> str:
+        """The request id of a part of a batch: each call to the gateway needs one of its own."""
+        if self.request_id is None:
+            return uuid7()
+        given = _values.text(self.request_id, "request_id")
+        return f"{given}.{part}" if part else given
+
+    def durability(self) -> Any:
+        """The number of the level that is asked for; 0 means whatever the route reaches."""
+        if self.min_durability is None:
+            return 0
+        return to_wire(Durability, self.min_durability, "min_durability")
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Generic[AnyMessage]):
+    """A piece of a batch that fits into one call."""
+
+    start: int
+    items: Sequence[AnyMessage]
+
+
+def split(
+    items: Sequence[AnyMessage], max_items: int = MAX_ITEMS, max_bytes: int = MAX_BYTES
+) -> list[Part[AnyMessage]]:
+    """Cuts a batch into parts of at most `max_items` and about `max_bytes`.
+
+    An item that is larger by itself gets a part of its own: only the gateway knows its limit.
+    """
+    parts: list[Part[AnyMessage]] = []
+    start = size = 0
+    for i, each in enumerate(items):
+        bytes_ = each.ByteSize() + 8  # its tag and length
+        if i > start and (i - start >= max_items or size + bytes_ > max_bytes):
+            parts.append(Part(start, items[start:i]))
+            start, size = i, 0
+        size += bytes_
+    if start < len(items):
+        parts.append(Part(start, items[start:]))
+    return parts
+
+
+def refuse_twice(refs: Iterable[memory_pb2.MemoryRef], field: str) -> None:
+    """Refuses a ref that stands twice in a batch that is split: no single call would show it.
+
+    Raises:
+        InvalidArgument: The same ref stands twice.
+    """
+    seen: dict[bytes, int] = {}
+    for i, ref in enumerate(refs):
+        if not ref.key:
+            continue
+        first = seen.setdefault(ref.SerializeToString(deterministic=True), i)
+        if first != i:
+            raise InvalidArgument.at(f"{field}[{i}]", f"has the same ref as {field}[{first}]")
+
+
+@dataclass(frozen=True, slots=True)
+class WriteCall:
+    """One of the three calls that write batches; they differ only in names and types."""
+
+    method: str
+    field: str
+    request_type: Any
+    response_type: Any
+
+    def request(self, items: Sequence[Message], options: WriteOptions, part: int) -> Any:
+        """The request of one part."""
+        return self.request_type(
+            **{self.field: items},
+            request_id=options.request_id_of(part),
+            min_durability=options.durability(),
+        )
+
+    def refs(self, items: Iterable[Any]) -> list[memory_pb2.MemoryRef]:
+        """The refs of items."""
+        return [each.memory.ref if self.field == "puts" else each.ref for each in items]
+
+
+PUT: Final = WriteCall(
+    "PutMemories",
+    "puts",
+    memory_service_pb2.PutMemoriesRequest,
+    memory_service_pb2.PutMemoriesResponse,
+)
+UPDATE: Final = WriteCall(
+    "UpdateMemories",
+    "updates",
+    memory_service_pb2.UpdateMemoriesRequest,
+    memory_service_pb2.UpdateMemoriesResponse,
+)
+DELETE: Final = WriteCall(
+    "DeleteMemories",
+    "deletes",
+    memory_service_pb2.DeleteMemoriesRequest,
+    memory_service_pb2.DeleteMemoriesResponse,
+)

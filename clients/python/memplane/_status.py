@@ -1,0 +1,128 @@
+"""What the gateway says about itself: capabilities and status, as frozen dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from memplane._enums import ConditionalWrite, Durability, Kind, Mode, Op, Pushdown, RouteState
+from memplane._models import Embedding
+
+
+@dataclass(frozen=True, slots=True)
+class RouteCapabilities:
+    """What the route of one kind can do: what its adapter declares about its store."""
+
+    kind: Kind
+    store: str
+    """The store's name in the gateway's configuration."""
+    adapter: str
+    """The adapter's name, for example "embedded"."""
+    auto_mode: Mode
+    """What AUTO means here when there is a text."""
+    embedding: Embedding | None
+    """What makes vectors. None for PROCEDURAL and before the dimension is known."""
+    filters: Mapping[Op, Pushdown]
+    """How each filter operator is pushed down."""
+    conditional_write: ConditionalWrite
+    """How preconditions are kept."""
+    ordered_scan: bool
+    """Whether the store walks in the listing orders by itself."""
+    vector: bool
+    """Whether VECTOR search works."""
+    keyword: bool
+    """Whether KEYWORD search works."""
+    hybrid: bool
+    """Whether HYBRID search works."""
+    exact_search: bool
+    """Whether `exact` search works."""
+    approximate: bool
+    """Whether search is approximate unless `exact` is set."""
+    expiry: bool
+    """Whether the store drops expired rows by itself."""
+    exact_count: bool
+    """Whether counts are exact."""
+    read_your_writes: bool
+    """Whether a write is visible to the next read."""
+    vectorless: bool
+    """Whether a memory without vector can be kept."""
+    atomic: bool
+    """Whether several writes can be made atomic."""
+    durability: tuple[Durability, ...]
+    """The levels that the store can reach."""
+    isolation: str
+    """How the store keeps tenants apart, in words."""
+    max_batch_items: int | None
+    """Most items in one call to the store; the gateway splits. None means no limit."""
+    max_batch_bytes: int | None
+    """Most bytes in one call to the store; the gateway splits. None means no limit."""
+    max_item_bytes: int | None
+    """Most bytes of one item. None means no limit of the store's own."""
+    max_dimension: int | None
+    """Most dimensions of a vector. None means no limit of the store's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the gateway can do."""
+
+    routes: Mapping[Kind, RouteCapabilities]
+    limits: Mapping[str, int]
+    """Limits of the contract by name, in the unit that the name ends with."""
+
+    def __getitem__(self, kind: Kind | str) -> RouteCapabilities:
+        return self.routes[Kind(kind)]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteStatus:
+    """How the route of one kind fares."""
+
+    kind: Kind
+    store: str
+    """The store's name in the gateway's configuration."""
+    adapter: str
+    state: RouteState
+    error: str
+    """Why it does not serve: an `ErrorReason`, for example "BACKEND_UNAVAILABLE". Else empty."""
+    message: str
+    """The same as a sentence."""
+    persistent: bool
+    """Whether memories survive a restart of the store."""
+    durability: Durability
+    """What an acknowledged write survives."""
+    rows: int | None
+    """Rows of this kind in the store, all tenants, the expired ones too. None means not known."""
+    size_bytes: int | None
+    """Bytes of the store. None means not known."""
+    embedding: Embedding | None
+    """What makes vectors, as recorded in the store. None for PROCEDURAL."""
+    ping_seconds: float | None
+    """Round trip of the last ping, in seconds. None means not known."""
+    last_backup_time: datetime | None
+    """When a backup was last verified. None means never."""
+
+    @property
+    def serving(self) -> bool:
+        """Whether it serves."""
+        return self.state is RouteState.SERVING
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How the gateway fares."""
+
+    version: str
+    start_time: datetime | None
+    routes: Mapping[Kind, RouteStatus]
+    notices: tuple[str, ...]
+    """Things that its operator should know, one a sentence."""
+
+    @property
+    def serving(self) -> bool:
+        """Whether every route serves."""
+        return all(route.serving for route in self.routes.values())
+
+    def __getitem__(self, kind: Kind | str) -> RouteStatus:
+        return self.routes[Kind(kind)]

@@ -1,0 +1,242 @@
+"""A tiny gateway: the generated services over a dictionary, with faults to order."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from memplane.v1 import admin_service_pb2 as admin
+from memplane.v1 import (
+    admin_service_pb2_grpc,
+    durability_pb2,
+    error_reason_pb2,
+    memory_pb2,
+    memory_service_pb2_grpc,
+)
+from memplane.v1 import memory_service_pb2 as service
+
+
+def rich_status(
+    code: int, reason: str, *, metadata: dict[str, str] | None = None, details: tuple[Any, ...] = ()
+) -> bytes:
+    """A google.rpc.Status as the gateway sends it."""
+    status = status_pb2.Status(code=code, message=f"a sentence about {reason}")
+    info = error_details_pb2.ErrorInfo(
+        reason=reason, domain="memplane.dev", metadata=metadata or {}
+    )
+    for detail in (info, *details):
+        status.details.add().Pack(detail)
+    return status.SerializeToString()
+
+
+def _abort(code: grpc.StatusCode, context: grpc.ServicerContext) -> None:
+    context.abort(code, "as ordered")
+
+
+@dataclass
+class FakeGateway:
+    """What the services share: the memories, the calls so far, and the faults to come."""
+
+    target: str = ""
+    memories: dict[bytes, memory_pb2.Memory] = field(default_factory=dict)
+    requests: list[Any] = field(default_factory=list)
+    headers: list[dict[str, str | bytes]] = field(default_factory=list)
+    faults: list[Callable[[grpc.ServicerContext], None]] = field(default_factory=list)
+    delay: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def arrive(self, request: Any, context: grpc.ServicerContext) -> None:
+        with self.lock:
+            self.requests.append(request)
+            self.headers.append(dict(context.invocation_metadata()))
+            fault = self.faults.pop(0) if self.faults else None
+        if fault is not None:
+            fault(context)
+        if self.delay:
+            time.sleep(self.delay)
+
+    def fail(self, *codes: grpc.StatusCode) -> None:
+        """Answers the next calls with bare codes."""
+        for code in codes:
+            self.faults.append(functools.partial(_abort, code))
+
+    def fail_richly(self, code: grpc.StatusCode, status: bytes) -> None:
+        """Answers the next call with a code and a rich status."""
+
+        def fault(context: grpc.ServicerContext) -> None:
+            context.set_trailing_metadata((("grpc-status-details-bin", status),))
+            context.abort(code, "bare")
+
+        self.faults.append(fault)
+
+
+def _key(ref: memory_pb2.MemoryRef) -> bytes:
+    return ref.SerializeToString(deterministic=True)
+
+
+class Memories(memory_service_pb2_grpc.MemoryServiceServicer):
+    def __init__(self, gateway: FakeGateway) -> None:
+        self.gateway = gateway
+
+    def _written(
+        self, ref: memory_pb2.MemoryRef, outcome: service.WriteOutcome.ValueType
+    ) -> service.WriteResult:
+        return service.WriteResult(
+            ref=ref,
+            outcome=outcome,
+            etag="e1",
+            revision=1,
+            durability=durability_pb2.DURABILITY_DISK,
+            visible=True,
+        )
+
+    def PutMemories(self, request: service.PutMemoriesRequest, context: Any) -> Any:  # noqa: N802
+        self.gateway.arrive(request, context)
+        results = []
+        for put in request.puts:
+            key = _key(put.memory.ref)
+            if put.precondition.if_absent and key in self.gateway.memories:
+                error = service.ItemError(
+                    code=code_pb2.ALREADY_EXISTS,
+                    reason=error_reason_pb2.ERROR_REASON_MEMORY_EXISTS,
+                    message="it is there",
+                    metadata={"etag": "e1"},
+                )
+                results.append(service.WriteResult(ref=put.memory.ref, error=error))
+                continue
+            there = key in self.gateway.memories
+            self.gateway.memories[key] = put.memory
+            outcome = service.WRITE_OUTCOME_UPDATED if there else service.WRITE_OUTCOME_CREATED
+            results.append(self._written(put.memory.ref, outcome))
+        return service.PutMemoriesResponse(results=results)
+
+    def GetMemories(self, request: service.GetMemoriesRequest, context: Any) -> Any:  # noqa: N802
+        self.gateway.arrive(request, context)
+        found = [
+            service.GetResult(ref=ref, memory=self.gateway.memories.get(_key(ref)))
+            for ref in request.refs
+        ]
+        return service.GetMemoriesResponse(results=found)
+
+    def UpdateMemories(self, request: service.UpdateMemoriesRequest, context: Any) -> Any:  # noqa: N802
+        self.gateway.arrive(request, context)
+        results = []
+        for update in request.updates:
+            memory = self.gateway.memories[_key(update.ref)]
+            if update.HasField("text"):
+                memory.text = update.text
+            results.append(self._written(update.ref, service.WRITE_OUTCOME_UPDATED))
+        return service.UpdateMemoriesResponse(results=results)
+
+    def DeleteMemories(self, request: service.DeleteMemoriesRequest, context: Any) -> Any:  # noqa: N802
+        self.gateway.arrive(request, context)
+        results = []
+        for delete in request.deletes:
+            gone = self.gateway.memories.pop(_key(delete.ref), None)
+            outcome = service.WRITE_OUTCOME_DELETED if gone else service.WRITE_OUTCOME_MISSING
+            results.append(service.WriteResult(ref=delete.ref, outcome=outcome))
+        return service.DeleteMemoriesResponse(results=results)
+
+    def _below(self, kind: int, namespace: Any) -> list[memory_pb2.Memory]:
+        labels = list(namespace)
+        return [
+            memory
+            for memory in self.gateway.memories.values()
+            if memory.ref.kind == kind and list(memory.ref.namespace)[: len(labels)] == labels
+        ]
+
+    def SearchMemories(self, request: service.SearchMemoriesRequest, context: Any) -> Any:  # noqa: N802
+        self.gateway.arrive(request, context)
+        results = [
+            service.SearchResult(
+                hits=[
+                    service.SearchHit(memory=memory, relevance=0.75, score=0.5)
+                    for memory in self._below(query.kind, query.namespace)[: query.page_size or 50]
+                ],
+                mode=service.SEARCH_MODE_RECENT
+                if query.mode == service.SEARCH_MODE_RECENT
+                else service.SEARCH_MODE_KEYWORD,
+                notice="words only",
+            )
+            for query in request.queries
+        ]
+        return service.SearchMemoriesResponse(results=results)
+
+    def ListMemories(self, request: service.ListMemoriesRequest, context: Any) -> Any:  # noqa: N802
+        self.gateway.arrive(request, context)
+        found = sorted(self._below(request.kind, request.namespace), key=lambda m: m.ref.key)
+        start, size = int(request.page_token or 0), request.page_size or 50
+        more = str(start + size) if start + size < len(found) else ""
+        return service.ListMemoriesResponse(
+            memories=found[start : start + size], next_page_token=more
+        )
+
+    def CountMemories(self, request: service.CountMemoriesRequest, context: Any) -> Any:  # noqa: N802
+        self.gateway.arrive(request, context)
+        response = service.CountMemoriesResponse(
+            count=len(self._below(request.kind, request.namespace))
+        )
+        if request.HasField("filter"):
+            response.filter.truncated = True
+        return response
+
+
+class Admin(admin_service_pb2_grpc.AdminServiceServicer):
+    def __init__(self, gateway: FakeGateway) -> None:
+        self.gateway = gateway
+
+    def GetCapabilities(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.gateway.arrive(request, context)
+        response = admin.GetCapabilitiesResponse(limits={"batch_items": 1000})
+        route = response.routes.add(kind=memory_pb2.KIND_SEMANTIC, store="main", adapter="embedded")
+        route.capabilities.vector = True
+        route.capabilities.durability.append(durability_pb2.DURABILITY_DISK)
+        response.routes.add(kind=99, store="of a newer gateway")
+        return response
+
+    def GetStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.gateway.arrive(request, context)
+        response = admin.GetStatusResponse(version="0.1.0", notices=["words, not meaning"])
+        response.routes.add(
+            kind=memory_pb2.KIND_SEMANTIC,
+            state=admin.ROUTE_STATE_NOT_SERVING,
+            error=error_reason_pb2.ERROR_REASON_BACKEND_UNAVAILABLE,
+            rows=-1,
+            size_bytes=5,
+            ping_us=1500,
+        )
+        return response
+
+
+def health(gateway: FakeGateway) -> grpc.GenericRpcHandler:
+    """The standard health service, in raw bytes: status SERVING."""
+
+    def check(request: bytes, context: Any) -> bytes:
+        gateway.arrive(request, context)
+        return b"\x08\x01"
+
+    method: Any = grpc.unary_unary_rpc_method_handler(check)
+    return grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": method})
+
+
+@pytest.fixture
+def gateway() -> Iterator[FakeGateway]:
+    """A running gateway."""
+    fake = FakeGateway()
+    server = grpc.server(futures.ThreadPoolExecutor(16), options=[("grpc.so_reuseport", 0)])
+    memory_service_pb2_grpc.add_MemoryServiceServicer_to_server(Memories(fake), server)
+    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(Admin(fake), server)
+    server.add_generic_rpc_handlers((health(fake),))
+    fake.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    yield fake
+    server.stop(None).wait()
