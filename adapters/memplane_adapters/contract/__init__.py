@@ -56,6 +56,7 @@ from memplane_adapters.contract.identity import (
     point_id,
 )
 from memplane_adapters.contract.ranking import (
+    RELEVANCE_DIGITS,
     RankKey,
     cosine_relevance,
     keyword_relevance,
@@ -78,6 +79,7 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_OPERANDS",
     "POINT_NAMESPACE",
+    "RELEVANCE_DIGITS",
     "Adapter",
     "Address",
     "All",
