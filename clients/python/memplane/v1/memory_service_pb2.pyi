@@ -958,7 +958,7 @@ class SearchResult(_message.Message):
 
     @_builtins.property
     def filter(self) -> _filter_pb2.FilterReport:
-        """How the filter was evaluated. Absent without a filter."""
+        """How the filter and the time window were evaluated. Absent without both."""
 
     def __init__(
         self,

@@ -105,7 +105,9 @@ Global___Value: _TypeAlias = Value  # noqa: Y015
 
 @_typing.final
 class ListValue(_message.Message):
-    """ListValue is an ordered list of values. Lists and maps nest at most 32 deep."""
+    """ListValue is an ordered list of values. Lists and maps nest at most 32 deep,
+    and hold at most 10000 values in one memory or filter.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
