@@ -1,0 +1,39 @@
+"""The gateway's clock: wall time in microseconds, and the hybrid logical clock of revisions."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+_COUNTER_BITS = 16
+
+
+def wall_micros() -> int:
+    """Microseconds since 1970 in UTC."""
+    return time.time_ns() // 1000
+
+
+class Clock:
+    """Wall time, and revisions that never go back.
+
+    A revision is 64 bits: milliseconds since 1970, shifted left by 16, plus a counter
+    (Kulkarni et al., "Logical Physical Clocks", 2014). It is above every revision that this clock
+    has given or seen, so that a memory's revisions grow even when wall time jumps back.
+    """
+
+    def __init__(self, wall: Callable[[], int] = wall_micros) -> None:
+        self._wall = wall
+        self._last = 0
+        self._lock = threading.Lock()
+
+    def now(self) -> int:
+        """Wall time in microseconds since 1970."""
+        return self._wall()
+
+    def revision(self, above: int = 0) -> int:
+        """The next revision, above all before and above the given one."""
+        physical = (self._wall() // 1000) << _COUNTER_BITS
+        with self._lock:
+            self._last = max(physical, self._last + 1, above + 1)
+            return self._last

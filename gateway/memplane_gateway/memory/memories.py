@@ -1,0 +1,88 @@
+"""All that can be done with the memories of one kind, whatever store keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from memplane_adapters.contract import Address
+from memplane_gateway.clock import Clock
+from memplane_gateway.memory.embedding import TextVectors
+from memplane_gateway.memory.listing import Lister
+from memplane_gateway.memory.model import (
+    Caller,
+    Counted,
+    Found,
+    ListedPage,
+    Listing,
+    Memory,
+    Mode,
+    Put,
+    Removal,
+    Search,
+    Selection,
+    Update,
+    Written,
+)
+from memplane_gateway.memory.searching import Searcher, auto_mode
+from memplane_gateway.memory.shelf import Shelf, memory_of
+from memplane_gateway.memory.tokens import PageTokens
+from memplane_gateway.memory.writing import Writer
+
+
+class Memories:
+    """The memory store of one route. Failures of its store come through as StoreError."""
+
+    def __init__(
+        self,
+        route: str,
+        shelf: Shelf,
+        clock: Clock,
+        vectors: TextVectors,
+        tokens: PageTokens,
+        *,
+        search: Mode | None,
+        scan_budget: int,
+    ) -> None:
+        self.auto_mode = auto_mode(shelf, vectors, search)
+        self._shelf = shelf
+        self._clock = clock
+        self._writer = Writer(route, shelf, clock, vectors)
+        self._lister = Lister(shelf, clock, tokens, scan_budget)
+        self._searcher = Searcher(
+            route, shelf, clock, vectors, default_mode=self.auto_mode, scan_budget=scan_budget
+        )
+
+    async def put(self, caller: Caller, puts: Sequence[Put]) -> list[Written]:
+        """Write whole memories."""
+        return await self._writer.put(caller, puts)
+
+    async def update(self, caller: Caller, updates: Sequence[Update]) -> list[Written]:
+        """Change parts of memories."""
+        return await self._writer.update(caller, updates)
+
+    async def delete(self, removals: Sequence[Removal]) -> list[Written]:
+        """Delete memories."""
+        return await self._writer.delete(removals)
+
+    async def get(self, addresses: Sequence[Address], *, vectors: bool) -> list[Memory | None]:
+        """Memories by address; None for what is missing or has expired."""
+        rows = await self._shelf.fetch(addresses, vectors=vectors)
+        now = self._clock.now()
+        return [
+            memory_of(self._shelf, row, vectors=vectors)
+            if row is not None and row.record.alive(now)
+            else None
+            for row in rows
+        ]
+
+    async def search(self, caller: Caller, search: Search) -> Found:
+        """The best memories for one question."""
+        return await self._searcher.search(caller, search)
+
+    async def list(self, caller: Caller, listing: Listing) -> ListedPage:
+        """A page of a walk."""
+        return await self._lister.page(caller, listing)
+
+    async def count(self, caller: Caller, selection: Selection) -> Counted:
+        """How many memories."""
+        return await self._lister.count(caller, selection)

@@ -1,0 +1,313 @@
+"""The words of the middle as values. Times are microseconds since 1970 in UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Final
+
+from memplane_adapters.contract import (
+    Address,
+    Durability,
+    EmbeddingIdentity,
+    Filter,
+    Kind,
+    Order,
+    Value,
+    Vector,
+)
+from memplane_gateway.errors import MemplaneError
+
+
+class Absent(Enum):
+    """The type of what was not given, where null is something else."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Final = Absent.ABSENT
+
+
+class EpisodeType(StrEnum):
+    """The sort of an event."""
+
+    CONVERSATION = "conversation"
+    OBSERVATION = "observation"
+    ACTION = "action"
+    CUSTOM = "custom"
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """What an EPISODIC memory has beside its text; `event_time` None is the time of the write."""
+
+    type: EpisodeType = EpisodeType.CUSTOM
+    event_time: int | None = None
+    session_id: str = ""
+    agent_id: str = ""
+    actor: str = ""
+    input: Value | Absent = ABSENT
+    output: Value | Absent = ABSENT
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a caller gives of a memory, but for a vector."""
+
+    text: str = ""
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+    value: Value | Absent = ABSENT
+    episode: Episode | None = None
+    importance: float | None = None
+    pinned: bool = False
+    client_vector: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a change came from."""
+
+    principal: str
+    request_id: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteToken:
+    """One of the last writes of a memory."""
+
+    request_id: str
+    item_index: int
+    body_hash: bytes
+    revision: int
+    outcome: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One whole memory as it is stored, but for its vector."""
+
+    address: Address
+    content: Content
+    revision: int
+    create_time: int
+    update_time: int
+    expire_time: int | None
+    ttl: int | None
+    content_hash: bytes
+    embedding: EmbeddingIdentity | None
+    provenance: Provenance
+    tokens: tuple[WriteToken, ...] = ()
+
+    @property
+    def time(self) -> int:
+        """When it happened: its event_time, else its update_time."""
+        episode = self.content.episode
+        if episode is None or episode.event_time is None:
+            return self.update_time
+        return episode.event_time
+
+    def alive(self, now: int) -> bool:
+        """Whether it has not expired."""
+        return self.expire_time is None or self.expire_time > now
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A memory that a read found."""
+
+    record: Record
+    etag: str
+    searchable: bool
+    vector: Vector | None = None
+
+
+class Must(StrEnum):
+    """What a precondition asks for."""
+
+    MATCH = "if_match"
+    ABSENT = "if_absent"
+    PRESENT = "if_present"
+
+
+@dataclass(frozen=True, slots=True)
+class Precondition:
+    """What must hold for a write to take effect; `etag` only with MATCH."""
+
+    must: Must
+    etag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """From when on a memory is gone: after a period, at an instant, or (both None) never."""
+
+    ttl: int | None = None
+    expire_time: int | None = None
+
+    def at(self, now: int) -> int | None:
+        """The instant, for a write now."""
+        return now + self.ttl if self.ttl is not None else self.expire_time
+
+
+NEVER = Expiry()
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """One memory to write; a key is already there."""
+
+    address: Address
+    content: Content
+    vector: Vector | None = None
+    expiry: Expiry = NEVER
+    precondition: Precondition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A change to parts of one memory; None and ABSENT are unchanged."""
+
+    address: Address
+    text: str | None = None
+    set_attributes: Mapping[str, Value] = field(default_factory=dict)
+    remove_attributes: frozenset[str] = frozenset()
+    value: Value | Absent = ABSENT
+    importance: float | None = None
+    pinned: bool | None = None
+    expiry: Expiry | None = None
+    precondition: Precondition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """One memory to delete."""
+
+    address: Address
+    precondition: Precondition | None = None
+
+
+class Outcome(StrEnum):
+    """What a write did to one memory."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    DELETED = "deleted"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of one item of a write; `memory` is what is there now."""
+
+    address: Address
+    outcome: Outcome | None = None
+    memory: Memory | None = None
+    error: MemplaneError | None = None
+    durability: Durability | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls. The tenant comes from the credential, never from a request."""
+
+    tenant: str = "default"
+    principal: str = "anonymous"
+    source: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which memories of a kind a read is about."""
+
+    kind: Kind
+    namespace: tuple[str, ...] = ()
+    exact: bool = False
+    filter: Filter | None = None
+
+
+class Mode(StrEnum):
+    """How memories are found and ranked."""
+
+    AUTO = "auto"
+    VECTOR = "vector"
+    KEYWORD = "keyword"
+    HYBRID = "hybrid"
+    RECENT = "recent"
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One question."""
+
+    selection: Selection
+    text: str | None = None
+    vector: Vector | None = None
+    mode: Mode = Mode.AUTO
+    min_relevance: float | None = None
+    page_size: int = 50
+    vectors: bool = False
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FoundMemory:
+    """One hit."""
+
+    memory: Memory
+    relevance: float
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FilterReport:
+    """How a filter was evaluated."""
+
+    pushed: bool
+    residual: bool
+    scanned: int
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The answer to one question."""
+
+    hits: tuple[FoundMemory, ...]
+    mode: Mode
+    approximate: bool = False
+    filter: FilterReport | None = None
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A page of a walk to ask for; `binding` ties its token to the caller's very question."""
+
+    selection: Selection
+    binding: bytes
+    order: Order = Order.PLACE
+    descending: bool = False
+    page_size: int = 50
+    page_token: str = ""
+    vectors: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPage:
+    """A page of a walk."""
+
+    memories: tuple[Memory, ...]
+    next_page_token: str
+    filter: FilterReport | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many memories."""
+
+    count: int
+    filter: FilterReport | None = None

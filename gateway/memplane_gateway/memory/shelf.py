@@ -1,0 +1,335 @@
+"""One view of both kinds of store, so that writing, reading and listing exist once."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from memplane_adapters.contract import (
+    Address,
+    Capabilities,
+    Count,
+    Delete,
+    Entry,
+    Fields,
+    Filter,
+    KeyValueStore,
+    Page,
+    Point,
+    Query,
+    QueryResult,
+    Scan,
+    Scope,
+    Stored,
+    StoreError,
+    StoreReason,
+    Value,
+    Vector,
+    VectorStore,
+    Write,
+    WriteResult,
+    from_micros,
+)
+from memplane_gateway.analysis import Analyzer
+from memplane_gateway.memory.model import Content, Memory, Record
+from memplane_gateway.pacing import paced
+
+_THREAD_CHARACTERS = 20_000
+"""From so much text on, its analysis (about 2 ms here) would keep other callers waiting."""
+
+_log = logging.getLogger(__name__)
+
+
+class RecordCodec(Protocol):
+    """How records become bytes; `wire` has the one that is used."""
+
+    def encode(self, record: Record) -> bytes:
+        """The record as bytes, losslessly."""
+        ...
+
+    def decode(self, data: bytes) -> Record:
+        """The record again. Raises ValueError when the bytes are none."""
+        ...
+
+    def fingerprint(self, content: Content, vector: Vector | None) -> bytes:
+        """16 bytes that are equal for equal content and client vector."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A record with its vector, when one was asked for and is there."""
+
+    record: Record
+    vector: Vector | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowWrite:
+    """A row to write in place of the revision `expected` (0: of nothing)."""
+
+    row: Row
+    expected: int
+
+
+class Shelf(Protocol):
+    """Where the memories of one kind stand."""
+
+    codec: RecordCodec
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the store can do."""
+        ...
+
+    async def fetch(
+        self, addresses: Sequence[Address], *, vectors: bool = False
+    ) -> list[Row | None]:
+        """Rows by address, expired ones too."""
+        ...
+
+    async def write(self, writes: Sequence[RowWrite]) -> list[WriteResult]:
+        """Write rows, each if nothing came between."""
+        ...
+
+    async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
+        """Delete rows."""
+        ...
+
+    async def scan(self, scan: Scan) -> Page:
+        """Walk over rows."""
+        ...
+
+    async def count(self, scope: Scope, filter: Filter | None) -> Count:
+        """Count rows."""
+        ...
+
+    def searchable(self, record: Record) -> bool:
+        """Whether VECTOR or KEYWORD search can find it."""
+        ...
+
+
+class VectorShelf:
+    """A shelf over a vector store."""
+
+    def __init__(self, store: VectorStore, codec: RecordCodec, analyzer: Analyzer) -> None:
+        self.store = store
+        self.codec = codec
+        self.analyzer = analyzer
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the store can do."""
+        return self.store.capabilities
+
+    async def fetch(
+        self, addresses: Sequence[Address], *, vectors: bool = False
+    ) -> list[Row | None]:
+        """Rows by address, expired ones too."""
+        rows = await self.store.fetch(addresses, vectors=vectors)
+        return await _matched(self.codec, addresses, rows)
+
+    async def write(self, writes: Sequence[RowWrite]) -> list[WriteResult]:
+        """Write rows, each if nothing came between."""
+        if sum(len(write.row.record.content.text) for write in writes) < _THREAD_CHARACTERS:
+            return await self.store.upsert(self._points(writes))
+        return await self.store.upsert(await asyncio.to_thread(self._points, writes))
+
+    async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
+        """Delete rows."""
+        return await self.store.delete(deletes)
+
+    async def scan(self, scan: Scan) -> Page:
+        """Walk over rows."""
+        return await self.store.scan(scan)
+
+    async def count(self, scope: Scope, filter: Filter | None) -> Count:
+        """Count rows."""
+        return await self.store.count(scope, filter)
+
+    async def query(self, query: Query) -> QueryResult:
+        """Find the best rows."""
+        return await self.store.query(query)
+
+    def searchable(self, record: Record) -> bool:
+        """Whether VECTOR or KEYWORD search can find it."""
+        if record.embedding is not None:
+            return True
+        return self.capabilities.keyword and bool(self.analyzer.terms(record.content.text))
+
+    def _points(self, writes: Sequence[RowWrite]) -> list[Write[Point]]:
+        return [Write(self._point(write.row), write.expected) for write in writes]
+
+    def _point(self, row: Row) -> Point:
+        record = row.record
+        text = record.content.text
+        return Point(
+            address=record.address,
+            revision=record.revision,
+            update_time=record.update_time,
+            time=record.time,
+            expire_time=record.expire_time,
+            fields=fields_of(record),
+            record=self.codec.encode(record),
+            vector=row.vector,
+            text=text,
+            terms=self.analyzer.terms(text) if self.capabilities.keyword else (),
+        )
+
+
+class KeyValueShelf:
+    """A shelf over a key-value store."""
+
+    def __init__(self, store: KeyValueStore, codec: RecordCodec) -> None:
+        self.store = store
+        self.codec = codec
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the store can do."""
+        return self.store.capabilities
+
+    async def fetch(
+        self,
+        addresses: Sequence[Address],
+        *,
+        vectors: bool = False,  # noqa: ARG002 (key-values have none)
+    ) -> list[Row | None]:
+        """Rows by address, expired ones too; there are no vectors."""
+        return await _matched(self.codec, addresses, await self.store.get(addresses))
+
+    async def write(self, writes: Sequence[RowWrite]) -> list[WriteResult]:
+        """Write rows, each if nothing came between."""
+        return await self.store.put([Write(self._entry(w.row), w.expected) for w in writes])
+
+    async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
+        """Delete rows."""
+        return await self.store.delete(deletes)
+
+    async def scan(self, scan: Scan) -> Page:
+        """Walk over rows."""
+        return await self.store.scan(scan)
+
+    async def count(self, scope: Scope, filter: Filter | None) -> Count:
+        """Count rows."""
+        return await self.store.count(scope, filter)
+
+    def searchable(self, record: Record) -> bool:  # noqa: ARG002 (other shelves ask it)
+        """Never: key-values are looked up."""
+        return False
+
+    def _entry(self, row: Row) -> Entry:
+        record = row.record
+        return Entry(
+            address=record.address,
+            revision=record.revision,
+            update_time=record.update_time,
+            time=record.time,
+            expire_time=record.expire_time,
+            fields=fields_of(record),
+            record=self.codec.encode(record),
+        )
+
+
+def fields_of(record: Record) -> Fields:
+    """What filters see of a record: its attributes, and system fields by "@name"."""
+    content = record.content
+    fields: dict[str, Value] = dict(content.attributes)
+    fields["@key"] = record.address.key
+    fields["@create_time"] = from_micros(record.create_time)
+    fields["@update_time"] = from_micros(record.update_time)
+    fields["@pinned"] = content.pinned
+    if content.importance is not None:
+        fields["@importance"] = content.importance
+    episode = content.episode
+    if episode is not None:
+        fields["@episode_type"] = episode.type.value
+        if episode.event_time is not None:
+            fields["@event_time"] = from_micros(episode.event_time)
+        if episode.session_id:
+            fields["@session_id"] = episode.session_id
+        if episode.agent_id:
+            fields["@agent_id"] = episode.agent_id
+    return fields
+
+
+SYSTEM_FIELDS = (
+    "@create_time",
+    "@update_time",
+    "@event_time",
+    "@importance",
+    "@key",
+    "@session_id",
+    "@agent_id",
+    "@episode_type",
+    "@pinned",
+)
+
+
+def etag_of(record: Record) -> str:
+    """The opaque version of a record: a hash over its identity and revision.
+
+    Derived and not stored, so that it survives every move to another store.
+    """
+    address = record.address
+    digest = hashlib.blake2b(digest_size=12)
+    for part in (address.tenant, address.kind.value, *address.namespace, address.key):
+        digest.update(part.encode() + b"\0")
+    digest.update(record.revision.to_bytes(8, "big"))
+    return base64.urlsafe_b64encode(digest.digest()).decode()
+
+
+def memory_of(shelf: Shelf, row: Row, *, vectors: bool = False) -> Memory:
+    """A row as callers see it."""
+    return Memory(
+        record=row.record,
+        etag=etag_of(row.record),
+        searchable=shelf.searchable(row.record),
+        vector=row.vector if vectors else None,
+    )
+
+
+def open_row(codec: RecordCodec, stored: Stored, scope: Scope) -> Row | None:
+    """The row behind bytes from a store, if it belongs to the scope and is alive.
+
+    A foreign row is logged and dropped; bytes that are no record raise BACKEND_PROTOCOL, since then
+    nobody can say whether the answer is right.
+    """
+    record = _decoded(codec, stored)
+    if not scope.covers(record.address):
+        _log.error("foreign row dropped", extra={"kind": scope.kind.value})
+        return None
+    if not record.alive(scope.alive_at):
+        return None
+    return Row(record, stored.vector)
+
+
+async def _matched(
+    codec: RecordCodec, addresses: Sequence[Address], stored: Sequence[Stored | None]
+) -> list[Row | None]:
+    if len(stored) != len(addresses):
+        raise StoreError(
+            StoreReason.PROTOCOL, f"asked for {len(addresses)} rows, got {len(stored)}"
+        )
+    rows: list[Row | None] = []
+    async for address, item in paced(zip(addresses, stored, strict=True)):
+        if item is None:
+            rows.append(None)
+            continue
+        record = _decoded(codec, item)
+        if record.address != address:
+            raise StoreError(StoreReason.PROTOCOL, "the store answered with another memory")
+        rows.append(Row(record, item.vector))
+    return rows
+
+
+def _decoded(codec: RecordCodec, stored: Stored) -> Record:
+    try:
+        return codec.decode(stored.record)
+    except ValueError as error:
+        raise StoreError(StoreReason.PROTOCOL, f"malformed record: {error}") from error
