@@ -1,0 +1,174 @@
+"""The record: the whole memory as bytes that every later release can read."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+
+from google.protobuf.message import DecodeError
+
+from memplane_adapters.contract import Address, EmbeddingIdentity, Vector
+from memplane_gateway.generated.memplane.storage.v1 import record_pb2 as pb
+from memplane_gateway.memory.model import (
+    ABSENT,
+    Content,
+    Episode,
+    Provenance,
+    Record,
+    WriteToken,
+)
+from memplane_gateway.wire.memories import (
+    EPISODE_TYPES,
+    KINDS,
+    write_embedding,
+    write_episode,
+    write_ref,
+)
+from memplane_gateway.wire.values import read_map, read_time, read_value, write_value
+from memplane_gateway.wire.violations import Violations
+
+FORMAT = 1
+
+
+class ProtobufRecords:
+    """Records as memplane.storage.v1.Record."""
+
+    def encode(self, record: Record) -> bytes:
+        """The record as bytes, losslessly."""
+        message = pb.Record(
+            format=FORMAT,
+            tenant=record.address.tenant,
+            revision=record.revision,
+            create_time_us=record.create_time,
+            update_time_us=record.update_time,
+            expire_time_us=record.expire_time,
+            ttl_us=record.ttl,
+            content_hash=record.content_hash,
+        )
+        write_ref(record.address, message.ref)
+        _write_content(record.content, message.content)
+        if record.embedding is not None:
+            write_embedding(record.embedding, message.embedding)
+        message.provenance.principal = record.provenance.principal
+        message.provenance.request_id = record.provenance.request_id
+        message.provenance.source = record.provenance.source
+        for token in record.tokens:
+            message.tokens.add(
+                request_id=token.request_id,
+                item_index=token.item_index,
+                body_hash=token.body_hash,
+                revision=token.revision,
+                outcome=token.outcome,
+            )
+        return message.SerializeToString()
+
+    def decode(self, data: bytes) -> Record:
+        """The record again. Raises ValueError when the bytes are none, or of a later format."""
+        try:
+            message = pb.Record.FromString(data)
+        except DecodeError as error:
+            raise ValueError("the bytes are no record") from error
+        if message.format != FORMAT:
+            raise ValueError(f"record format {message.format} is not {FORMAT}")
+        kind = KINDS.get(message.ref.kind)
+        if kind is None:
+            raise ValueError(f"unknown kind {message.ref.kind}")
+        violations = Violations(max_values=sys.maxsize)  # what was let in must come out
+        content = _read_content(message.content, violations)
+        if violations.noted:
+            raise ValueError(f"{violations.noted[0].field}: {violations.noted[0].description}")
+        embedding = message.embedding
+        return Record(
+            address=Address(message.tenant, kind, tuple(message.ref.namespace), message.ref.key),
+            content=content,
+            revision=message.revision,
+            create_time=message.create_time_us,
+            update_time=message.update_time_us,
+            expire_time=message.expire_time_us if message.HasField("expire_time_us") else None,
+            ttl=message.ttl_us if message.HasField("ttl_us") else None,
+            content_hash=message.content_hash,
+            embedding=EmbeddingIdentity(
+                embedding.provider,
+                embedding.model,
+                embedding.dimension,
+                embedding.metric,
+                embedding.normalized,
+            )
+            if message.HasField("embedding")
+            else None,
+            provenance=Provenance(
+                message.provenance.principal,
+                message.provenance.request_id,
+                message.provenance.source,
+            ),
+            tokens=tuple(
+                WriteToken(
+                    token.request_id,
+                    token.item_index,
+                    token.body_hash,
+                    token.revision,
+                    token.outcome,
+                )
+                for token in message.tokens
+            ),
+        )
+
+    def fingerprint(self, content: Content, vector: Vector | None) -> bytes:
+        """16 bytes that are equal for equal content and client vector.
+
+        BLAKE2b over the deterministic encoding. Another protobuf release may encode otherwise;
+        then a put of equal content is an UPDATED once, which costs a write and loses nothing.
+        """
+        message = pb.Content()
+        _write_content(content, message)
+        digest = hashlib.blake2b(message.SerializeToString(deterministic=True), digest_size=16)
+        if content.client_vector and vector is not None:
+            digest.update(vector.tobytes())
+        return digest.digest()
+
+
+def _write_content(content: Content, message: pb.Content) -> None:
+    message.text = content.text
+    for name, value in content.attributes.items():
+        write_value(value, message.attributes[name])
+    if content.value is not ABSENT:
+        write_value(content.value, message.value)
+    if content.episode is not None:
+        message.episode.SetInParent()
+        write_episode(content.episode, message.episode)
+    if content.importance is not None:
+        message.importance = content.importance
+    message.pinned = content.pinned
+    message.client_vector = content.client_vector
+
+
+def _read_content(message: pb.Content, violations: Violations) -> Content:
+    episode = None
+    if message.HasField("episode"):
+        stored = message.episode
+        episode = Episode(
+            type=EPISODE_TYPES[stored.type],
+            event_time=read_time(stored.event_time, "event_time", violations)
+            if stored.HasField("event_time")
+            else None,
+            session_id=stored.session_id,
+            agent_id=stored.agent_id,
+            actor=stored.actor,
+            input=read_value(stored.input, "input", violations, nul=True)
+            if stored.HasField("input")
+            else ABSENT,
+            output=read_value(stored.output, "output", violations, nul=True)
+            if stored.HasField("output")
+            else ABSENT,
+        )
+    return Content(
+        text=message.text,
+        attributes=read_map(message.attributes, "attributes", violations),
+        value=read_value(message.value, "value", violations, nul=True)
+        if message.HasField("value")
+        else ABSENT,
+        episode=episode,
+        importance=message.importance if message.HasField("importance") else None,
+        pinned=message.pinned,
+        client_vector=message.client_vector,
+    )

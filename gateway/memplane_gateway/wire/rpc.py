@@ -1,0 +1,45 @@
+"""An rpc as data: its path, its messages and what runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from memplane_gateway.memory.model import Caller
+
+Run = Callable[[Any, Caller], Awaitable[Message]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rpc:
+    """One rpc. `writes` says that its outcome is unknown when its deadline passes."""
+
+    path: str
+    request: type[Message]
+    run: Run
+    writes: bool
+
+    @property
+    def name(self) -> str:
+        """The rpc without its service, e.g. "PutMemories"."""
+        return self.path.rpartition("/")[2]
+
+
+def rpcs_of(service: ServiceDescriptor, runs: dict[str, Run]) -> list[Rpc]:
+    """All rpcs of a service; `runs` must have each of them by name."""
+    assert runs.keys() == {method.name for method in service.methods}, "each rpc is served"
+    return [
+        Rpc(
+            path=f"/{service.full_name}/{method.name}",
+            request=GetMessageClass(method.input_type),
+            run=runs[method.name],
+            writes=method.GetOptions().idempotency_level != MethodOptions.NO_SIDE_EFFECTS,
+        )
+        for method in service.methods
+    ]
