@@ -1,0 +1,189 @@
+"""Stores with layers around each call. A layer sees every call of a store and lets it proceed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from memplane_adapters.contract import (
+    Address,
+    Capabilities,
+    Collection,
+    Count,
+    Delete,
+    Durability,
+    Entry,
+    Filter,
+    KeyValueStore,
+    Kind,
+    Page,
+    Point,
+    Query,
+    QueryResult,
+    Scan,
+    Scope,
+    Stats,
+    Store,
+    Stored,
+    VectorStore,
+    Write,
+    WriteResult,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCall:
+    """One call of a store, as layers see it."""
+
+    store: str
+    op: str
+    capabilities: Capabilities
+    argument: object = None
+    filter: Filter | None = None
+    items: int = 0
+    writes: bool = False
+
+
+class Layer(Protocol):
+    """Something around every call of a store."""
+
+    async def __call__(self, call: StoreCall, proceed: Callable[[], Awaitable[T]]) -> T:
+        """Let the call proceed, or raise StoreError."""
+        ...
+
+
+class _Stacked:
+    """What both kinds of store share."""
+
+    def __init__(self, name: str, store: Store, layers: Sequence[Layer]) -> None:
+        self._name = name
+        self._inner = store
+        self._layers = tuple(reversed(layers))
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The store's own."""
+        return self._inner.capabilities
+
+    async def open(self) -> None:
+        """Connect."""
+        await self._call("open", self._inner.open)
+
+    async def close(self) -> None:
+        """Let go; no layer may hinder that."""
+        await self._inner.close()
+
+    async def ping(self) -> Durability:
+        """Prove that the store answers."""
+        return await self._call("ping", self._inner.ping)
+
+    async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
+        """Delete memories by address."""
+        return await self._call(
+            "delete", lambda: self._inner.delete(deletes), items=len(deletes), writes=True
+        )
+
+    async def scan(self, scan: Scan) -> Page:
+        """Walk over rows in order."""
+        return await self._call(
+            "scan", lambda: self._inner.scan(scan), argument=scan, filter=scan.filter
+        )
+
+    async def count(self, scope: Scope, filter: Filter | None = None) -> Count:
+        """Count rows."""
+        return await self._call("count", lambda: self._inner.count(scope, filter), filter=filter)
+
+    async def delete_where(
+        self, scope: Scope, filter: Filter | None = None, *, max_revision: int
+    ) -> int:
+        """Delete rows of a scope."""
+        return await self._call(
+            "delete_where",
+            lambda: self._inner.delete_where(scope, filter, max_revision=max_revision),
+            filter=filter,
+            writes=True,
+        )
+
+    async def stats(self, kind: Kind) -> Stats:
+        """Figures about one kind."""
+        return await self._call("stats", lambda: self._inner.stats(kind))
+
+    async def _call(
+        self,
+        op: str,
+        run: Callable[[], Awaitable[T]],
+        *,
+        argument: object = None,
+        filter: Filter | None = None,
+        items: int = 0,
+        writes: bool = False,
+    ) -> T:
+        call = StoreCall(self._name, op, self.capabilities, argument, filter, items, writes)
+        for layer in self._layers:
+            run = _within(layer, call, run)
+        return await run()
+
+
+class StackedVectorStore(_Stacked):
+    """A vector store with layers around it."""
+
+    def __init__(self, name: str, store: VectorStore, layers: Sequence[Layer]) -> None:
+        super().__init__(name, store, layers)
+        self._store = store
+
+    async def ensure(self, collection: Collection) -> None:
+        """Make ready what a kind needs, or check it."""
+        await self._call("ensure", lambda: self._store.ensure(collection))
+
+    async def upsert(self, writes: Sequence[Write[Point]]) -> list[WriteResult]:
+        """Write points."""
+        return await self._call(
+            "upsert", lambda: self._store.upsert(writes), items=len(writes), writes=True
+        )
+
+    async def fetch(
+        self, addresses: Sequence[Address], *, vectors: bool = False
+    ) -> list[Stored | None]:
+        """Read memories by address."""
+        return await self._call(
+            "fetch", lambda: self._store.fetch(addresses, vectors=vectors), items=len(addresses)
+        )
+
+    async def query(self, query: Query) -> QueryResult:
+        """Find the best points."""
+        return await self._call(
+            "query", lambda: self._store.query(query), argument=query, filter=query.filter
+        )
+
+
+class StackedKeyValueStore(_Stacked):
+    """A key-value store with layers around it."""
+
+    def __init__(self, name: str, store: KeyValueStore, layers: Sequence[Layer]) -> None:
+        super().__init__(name, store, layers)
+        self._store = store
+
+    async def put(
+        self, writes: Sequence[Write[Entry]], *, atomic: bool = False
+    ) -> list[WriteResult]:
+        """Write entries."""
+        return await self._call(
+            "put",
+            lambda: self._store.put(writes, atomic=atomic),
+            argument=atomic,
+            items=len(writes),
+            writes=True,
+        )
+
+    async def get(self, addresses: Sequence[Address]) -> list[Stored | None]:
+        """Read memories by address."""
+        return await self._call("get", lambda: self._store.get(addresses), items=len(addresses))
+
+
+def _within(
+    layer: Layer, call: StoreCall, run: Callable[[], Awaitable[T]]
+) -> Callable[[], Awaitable[T]]:
+    return lambda: layer(call, run)
