@@ -1,0 +1,5 @@
+"""`python -m memplane_gateway.cli` is `memplane`."""
+
+from memplane_gateway.cli import main
+
+main()

@@ -1,0 +1,33 @@
+"""What the exit status of `memplane` means; the numbers beyond 2 are those of sysexits.h."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import typer
+
+OK = 0
+FAILED = 1  # not found, an item was refused, a route does not serve, a check failed
+USAGE = 2  # the command line or the request is wrong
+UNAVAILABLE = 69  # no gateway, or a store that is down
+IO = 74  # the deadline passed, or reading or writing failed
+CONFIG = 78  # the configuration is wrong
+
+TEXT = (
+    "Exit status: 0 done; 1 not found or refused; 2 wrong usage; 69 no gateway answers, or its store "
+    "is down; 74 the time was up, or input or output failed; 78 wrong configuration."
+)
+
+
+def say(message: str) -> None:
+    """Tells people something, on stderr: stdout is for results."""
+    sys.stderr.write(f"{message}\n")
+    sys.stderr.flush()
+
+
+def leave(code: int, message: str = "") -> NoReturn:
+    """Ends the program."""
+    if message:
+        say(f"memplane: {message}")
+    raise typer.Exit(code)

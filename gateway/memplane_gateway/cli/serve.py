@@ -1,0 +1,69 @@
+"""`memplane serve`: the gateway in this process, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from memplane_gateway.cli import exits, options
+from memplane_gateway.cli.version import gateway_version
+
+if TYPE_CHECKING:
+    from memplane_gateway.config import Settings
+    from memplane_gateway.server import Gateway
+
+Listen = Annotated[
+    str | None,
+    typer.Option("--listen", help="host:port, [v6]:port or unix:PATH; port 0 takes a free one."),
+]
+
+
+def serve(config: options.Config = None, data: options.Data = None, listen: Listen = None) -> None:
+    """Start the gateway. Without any configuration: the embedded store, on this machine alone."""
+    from memplane_gateway.cli.settings import read_settings
+
+    settings = read_settings(config, data=data, listen=listen)
+    from memplane_gateway.server import StartError, run
+
+    def ready(gateway: Gateway) -> None:
+        with contextlib.suppress(OSError):  # nobody reads what we say: we serve all the same
+            sys.stdout.write("\n".join(lines(settings, gateway)) + "\n")
+            sys.stdout.flush()
+
+    try:
+        run(settings, ready)
+    except StartError as error:
+        exits.leave(error.exit_code, str(error))
+
+
+def lines(settings: Settings, gateway: Gateway) -> list[str]:
+    """What is said once the gateway serves; the first line ends with the address."""
+    said = [f"memplane {gateway_version()} listening on {gateway.address}"]
+    if settings.file is not None:
+        said.append(f"  configuration: {settings.file}")
+    for route in gateway.routes:
+        line = f"  {route.kind:<10} -> {route.store} ({route.adapter}), "
+        if route.error:
+            said.append(f"{line}NOT SERVING: {route.error}")
+            continue
+        line += f"durability {route.durability}"
+        if route.embedder:
+            line += f", embedder {route.embedder}, search {route.search}"
+        said.append(line)
+    said += [f"  note: {notice}" for notice in gateway.notices]
+    target = reachable(gateway.address)
+    option = "" if target == options.DEFAULT_TARGET else f" --target {shlex.quote(target)}"
+    said.append("  try it:")
+    said.append(f'    memplane put "Prefers tea in the morning"{option}')
+    said.append(f"    memplane search tea{option}")
+    return said
+
+
+def reachable(address: str) -> str:
+    """Where a client on this machine finds a gateway that listens there."""
+    host, _, port = address.rpartition(":")
+    return f"localhost:{port}" if host in ("0.0.0.0", "[::]", "127.0.0.1") else address  # noqa: S104

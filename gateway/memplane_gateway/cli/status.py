@@ -1,0 +1,79 @@
+"""`memplane status`: is my memory persistent?"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from memplane_gateway.cli import exits, options, output
+from memplane_gateway.cli.client import calling
+
+
+def status(
+    *,
+    healthy: Annotated[
+        bool, typer.Option("--healthy", help="Print nothing; status 0 if the gateway serves.")
+    ] = False,
+    target: options.Target = options.DEFAULT_TARGET,
+    timeout: options.Timeout = 5.0,
+    form: options.Output = options.OutputForm.TABLE,
+) -> None:
+    """Say how each route fares and what a write survives. Exit status 1 if one does not serve."""
+    with calling(target, timeout, form) as client:
+        if healthy:  # the whole serves while any route does; no store is asked
+            raise typer.Exit(exits.OK if client.health().value == "serving" else exits.FAILED)
+        found = client.status()
+    routes = list(found.routes.values())
+    if form is options.OutputForm.JSON:
+        shown = output.plain(found)
+        shown["routes"] = [output.plain(route) for route in routes]
+        shown["serving"] = found.serving
+        output.print_json(shown)
+    else:
+        output.print_table(
+            ("KIND", "STORE", "STATE", "PERSISTENT", "AN OK SURVIVES", "ROWS", "SIZE", "EMBEDDER"),
+            (_row(route) for route in routes),
+        )
+        for route in routes:
+            if not route.serving:
+                exits.say(f"{route.kind.value}: {output.visible(route.message)} ({route.error})")
+        for notice in found.notices:
+            exits.say(f"note: {notice}")
+    if not found.serving:
+        raise typer.Exit(exits.FAILED)
+
+
+_SURVIVES = {
+    "buffered": "nothing (buffered)",
+    "process": "a crash (process)",
+    "disk": "a loss of power (disk)",
+    "managed": "what the provider says (managed)",
+    "spooled": "a crash (spooled)",
+}
+
+
+def _row(route: Any) -> tuple[Any, ...]:
+    embedding = route.embedding
+    return (
+        route.kind.value,
+        route.store if route.store == route.adapter else f"{route.store} ({route.adapter})",
+        route.state.value.replace("_", " "),
+        ("yes" if route.persistent else "NO") if route.serving else "-",
+        _SURVIVES.get(route.durability.value, "-"),
+        route.rows,
+        None if route.size_bytes is None else size(route.size_bytes),
+        None
+        if embedding is None
+        else f"{embedding.provider}/{embedding.model}/{embedding.dimension}",
+    )
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"

@@ -1,0 +1,207 @@
+"""Routes: a kind, its store and its embedder, and whether they serve.
+
+A route opens its store when the gateway starts and keeps watch over it. While the store is down the
+route is NOT_SERVING and its calls fail at once; it recovers by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from memplane_adapters.contract import (
+    Capabilities,
+    Durability,
+    EmbeddingIdentity,
+    Kind,
+    Stats,
+    Store,
+    StoreError,
+    StoreReason,
+)
+from memplane_gateway.embedders import Embedder
+from memplane_gateway.errors import Code, MemplaneError, Reason, from_store
+from memplane_gateway.memory.memories import Memories
+
+_log = logging.getLogger(__name__)
+WATCH_SECONDS = 2.0
+_PROBE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class RouteState:
+    """How a route fares; `error` None is serving."""
+
+    error: StoreError | None
+    durability: Durability | None = None
+    ping_us: int = -1
+
+
+class Route:
+    """One kind of memory and what serves it."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        *,
+        store_name: str,
+        adapter: str,
+        store: Store,
+        prepare: Callable[[], Awaitable[None]],
+        embedder: Embedder | None,
+        memories: Memories,
+    ) -> None:
+        self.kind = kind
+        self.store_name = store_name
+        self.adapter = adapter
+        self.embedder = embedder
+        self._store = store
+        self._prepare = prepare
+        self._memories = memories
+        self._ready = False
+        self._probing: asyncio.Task[None] | None = None
+        self.state = RouteState(StoreError(StoreReason.CLOSED, "not opened yet", retryable=True))
+        self.on_change: Callable[[Route], Awaitable[None]] | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the store can do."""
+        return self._store.capabilities
+
+    @property
+    def embedding(self) -> EmbeddingIdentity | None:
+        """What makes vectors here."""
+        return self.embedder.identity if self.embedder else None
+
+    @property
+    def search(self) -> str:
+        """What AUTO means here for a text."""
+        return self._memories.auto_mode.value
+
+    @property
+    def memories(self) -> Memories:
+        """The memories. Raises the reason why the route does not serve."""
+        if self.state.error is not None and not self._ready:
+            raise self.failure(self.state.error)
+        return self._memories
+
+    def failure(self, error: StoreError) -> MemplaneError:
+        """What a caller hears of a failure of the store."""
+        return from_store(error, self.kind.value)
+
+    async def probe(self) -> None:
+        """Open the store if it is not, ask whether it answers, and note how the route fares.
+
+        Once for all who ask at a time, and in a context of its own: a caller without patience says
+        nothing about the store.
+        """
+        if self._probing is None or self._probing.done():
+            self._probing = asyncio.create_task(
+                self._probe(), name=f"probe-{self.kind.value}", context=contextvars.Context()
+            )
+        await asyncio.shield(self._probing)
+
+    async def _probe(self) -> None:
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                if not self._ready:
+                    await self._store.open()
+                    await self._prepare()
+                start = time.perf_counter_ns()
+                durability = await self._store.ping()
+                micros = (time.perf_counter_ns() - start) // 1000
+            self._ready = True
+            state = RouteState(None, durability, micros)
+        except StoreError as error:
+            state = RouteState(error)
+        except TimeoutError:
+            state = RouteState(
+                StoreError(StoreReason.UNAVAILABLE, "no answer to a ping", retryable=True)
+            )
+        changed = (state.error is None) != (self.state.error is None)
+        self.state = state
+        if changed:
+            _log.info(
+                "route serves" if state.error is None else "route does not serve",
+                extra={"route": self.kind.value, "store": self.store_name},
+            )
+            if self.on_change is not None:
+                await self.on_change(self)
+
+    async def stats(self) -> Stats:
+        """Figures about the store; unknown while it is down."""
+        if self.state.error is not None:
+            return Stats(None, None)
+        try:
+            return await self._store.stats(self.kind)
+        except StoreError:
+            return Stats(None, None)
+
+    async def close(self) -> None:
+        """Let go of store and embedder."""
+        if self._probing is not None:
+            await asyncio.gather(self._probing, return_exceptions=True)
+        await self._store.close()
+        if self.embedder is not None:
+            await self.embedder.close()
+
+
+class Router:
+    """From a kind to its route."""
+
+    def __init__(self, routes: Mapping[Kind, Route]) -> None:
+        self.routes = tuple(routes.values())
+        self._by_kind = dict(routes)
+        self._watch: asyncio.Task[None] | None = None
+
+    def __getitem__(self, kind: Kind) -> Route:
+        return self._by_kind[kind]
+
+    async def start(self) -> None:
+        """Open all routes as far as they can be, and keep watch from then on."""
+        await self._probe_all()
+        self._watch = asyncio.create_task(self._keep_watch(), name="route-watch")
+
+    async def close(self) -> None:
+        """Stop watching and let go of all stores."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        for route in self.routes:
+            await route.close()
+
+    async def _keep_watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            await self._probe_all()
+
+    async def _probe_all(self) -> None:
+        await asyncio.gather(*(route.probe() for route in self.routes))
+
+
+def durability_refusal(asked: Durability | None, route: Route) -> MemplaneError | None:
+    """Why a write that asks for a durability must not go to a route, or None.
+
+    BUFFERED < PROCESS < DISK. A provider's word (MANAGED) passes for PROCESS; asked for by name it
+    is met by MANAGED alone.
+    """
+    reached = route.state.durability
+    if asked is None:
+        return None
+    if asked is Durability.MANAGED or reached is Durability.MANAGED:
+        enough = reached is Durability.MANAGED and asked is not Durability.DISK
+    else:
+        enough = reached is not None and reached >= asked
+    if enough:
+        return None
+    shown = reached.name if reached else "UNKNOWN"
+    return MemplaneError(
+        Code.FAILED_PRECONDITION,
+        Reason.DURABILITY_UNAVAILABLE,
+        f"the {route.kind.value} route reaches {shown}, not {asked.name}; nothing was written",
+        metadata={"asked": asked.name, "route": shown},
+    )

@@ -1,0 +1,414 @@
+"""The composition root: settings -> stores -> layers -> routes -> services -> grpc.aio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from grpc import aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from memplane_adapters.contract import (
+    Backend,
+    Collection,
+    KeyValueStore,
+    Kind,
+    StoreError,
+    StoreReason,
+    VectorStore,
+)
+from memplane_gateway import logs, sockets
+from memplane_gateway.analysis import Analyzer
+from memplane_gateway.clock import Clock
+from memplane_gateway.config import RouteSettings, Settings
+from memplane_gateway.control import ControlStore
+from memplane_gateway.embedders import Embedder, create
+from memplane_gateway.interceptors import Draining, Handler, generic_handlers, intercepted
+from memplane_gateway.layers import LAYERS, StackedKeyValueStore, StackedVectorStore
+from memplane_gateway.memory.embedding import TextVectors
+from memplane_gateway.memory.memories import Memories
+from memplane_gateway.memory.model import Mode
+from memplane_gateway.memory.shelf import KeyValueShelf, Shelf, VectorShelf
+from memplane_gateway.memory.tokens import PageTokens
+from memplane_gateway.routes import Route, Router
+from memplane_gateway.services.admin import AdminService
+from memplane_gateway.services.memory import MemoryService
+from memplane_gateway.wire.records import ProtobufRecords
+
+_log = logging.getLogger(__name__)
+
+CONTROL_STORE = "embedded"
+"""The store that keeps the gateway's own state."""
+
+SERVICES = ("memplane.v1.MemoryService", "memplane.v1.AdminService")
+
+_OPTIONS = (
+    # Two gateways on one port would each get half of the calls.
+    ("grpc.so_reuseport", 0),
+    # Beyond this grpc.aio cancels calls; and a client that opens and resets streams is bounded.
+    ("grpc.max_concurrent_streams", 500),
+    # Identity only: grpc unpacks a compressed message as a whole before it looks at its size.
+    ("grpc.compression_enabled_algorithms_bitset", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 15 * 60_000),
+    ("grpc.max_connection_age_ms", 30 * 60_000),
+    ("grpc.max_connection_age_grace_ms", 60_000),
+)
+
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+_LAME_DUCK_SECONDS = 0.25
+"""After NOT_SERVING calls are still taken for so long: those that were sent before it was heard."""
+
+_LAST_WORDS_SECONDS = 0.1
+"""The door stays open so long after the last answer, for calls that are on the wire already."""
+
+EX_UNAVAILABLE = 69
+EX_CONFIG = 78
+
+
+class StartError(Exception):
+    """The gateway cannot start; the message says what to do, `exit_code` how the process ends."""
+
+    def __init__(self, message: str, exit_code: int = EX_CONFIG) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class RouteInfo:
+    """A route as it is shown when the gateway starts."""
+
+    kind: str
+    store: str
+    adapter: str
+    durability: str
+    embedder: str
+    search: str
+    error: str
+
+
+class Gateway:
+    """A whole gateway. `start` opens the stores, `listen` the door; `stop` undoes both."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.address = ""
+        self.handlers: dict[str, Handler] = {}
+        self.notices: list[str] = []
+        self._clock = Clock()
+        self._backends = _Backends(settings)
+        control = self._backends.key_value(CONTROL_STORE, "the control store")
+        self._control = ControlStore(control, self._clock)
+        self._router: Router | None = None
+        self._server: aio.Server | None = None
+        self._socket: tuple[int, int] | None = None
+        self._draining = Draining()
+        self._health = health.aio.HealthServicer()
+
+    @property
+    def routes(self) -> Sequence[RouteInfo]:
+        """The routes as they fare now."""
+        assert self._router is not None, "started"
+        return [_info(route) for route in self._router.routes]
+
+    async def start(self) -> None:
+        """Open the stores and make the handlers.
+
+        Raises StartError for what waiting does not mend; a store that is only down is a route that
+        does not serve yet.
+        """
+        try:
+            await self._control.open()
+            secret = await self._control.page_token_secret()
+        except StoreError as error:
+            raise StartError(f"the control store: {error}", _exit_code(error)) from error
+        self._router = Router(
+            _RouteMaker(self.settings, self._backends, self._clock, secret).routes()
+        )
+        for route in self._router.routes:
+            route.on_change = self._announce
+        await self._router.start()
+        for route in self._router.routes:
+            fault = route.state.error
+            if fault is not None and fault.reason is StoreReason.MISCONFIGURED:
+                await self.stop()
+                raise StartError(f"the {route.kind.value} route: {fault}")
+        self.notices = _notices(self.settings, self._router)
+        services = (
+            MemoryService(self._router, self._clock),
+            AdminService(self._router, self._clock, self.notices),
+        )
+        self.handlers = intercepted(
+            (rpc for service in services for rpc in service.rpcs()),
+            self._draining,
+            default_deadline_seconds=self.settings.default_deadline_seconds,
+        )
+
+    async def listen(self) -> None:
+        """Open the door. Raises StartError when the address is taken or cannot be had."""
+        listen = self.settings.address
+        server = aio.server(
+            options=[
+                *_OPTIONS,
+                ("grpc.max_receive_message_length", self.settings.max_message_bytes),
+                ("grpc.max_send_message_length", -1),
+            ]
+        )
+        server.add_generic_rpc_handlers(tuple(generic_handlers(self.handlers)))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        if listen.path and sockets.is_answered(listen.path):
+            raise StartError(f"cannot listen on {listen}: another gateway does", EX_UNAVAILABLE)
+        try:
+            port = server.add_insecure_port(str(listen))
+        except RuntimeError as error:
+            raise StartError(
+                f"cannot listen on {listen}: is it taken, or not this machine's?", EX_UNAVAILABLE
+            ) from error
+        self.address = str(listen) if listen.path else str(listen).rsplit(":", 1)[0] + f":{port}"
+        await server.start()
+        self._server = server
+        self._socket = sockets.identity(listen.path) if listen.path else None
+        for name in SERVICES:
+            await self._health.set(name, _SERVING)
+        await self._announce()
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Say NOT_SERVING, soon refuse new calls, let those in flight end, close the stores.
+
+        `grace` is how many seconds they have; None is what is configured. grpc's own grace is not
+        used for that: it waits for health watchers and for idle connections too.
+        """
+        await self._health.enter_graceful_shutdown()
+        if self._server is not None:
+            seconds = self.settings.drain_seconds if grace is None else grace
+            await self._let_calls_end(seconds)
+            await self._server.stop(_LAST_WORDS_SECONDS if seconds else 0)
+            sockets.remove(self.settings.address.path, self._socket)
+        if self._router is not None:
+            await self._router.close()
+        await self._control.close()
+
+    async def _let_calls_end(self, seconds: float) -> None:
+        """Take calls on until a moment without any, for half of the time at most; then refuse."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds / 2):
+                await asyncio.sleep(_LAME_DUCK_SECONDS)
+                await self._draining.wait_idle()
+        self._draining.begin()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds / 2):
+                await self._draining.wait_idle()
+                await asyncio.sleep(_LAST_WORDS_SECONDS)
+
+    async def hurry(self) -> None:
+        """End calls in flight now, while `stop` waits for them."""
+        if self._server is not None:
+            await self._server.stop(0)
+
+    async def _announce(self, _: Route | None = None) -> None:
+        """Tell health watchers how the routes fare; the whole serves while any route does."""
+        assert self._router is not None, "started"
+        serving = {route.kind.value: route.state.error is None for route in self._router.routes}
+        for name, good in {**serving, "": any(serving.values())}.items():
+            await self._health.set(name, _SERVING if good else _NOT_SERVING)
+
+
+async def serve(settings: Settings, on_ready: Callable[[Gateway], None]) -> None:
+    """Run a gateway until SIGTERM or SIGINT; a second one ends calls in flight at once."""
+    signals = _Signals()
+    gateway = Gateway(settings)
+    await gateway.start()
+    try:
+        await gateway.listen()
+        on_ready(gateway)
+        await signals.first.wait()
+        _log.info("stopping")
+    finally:
+        draining = asyncio.create_task(gateway.stop())
+        hurry = asyncio.create_task(signals.second.wait())
+        await asyncio.wait({draining, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        if not draining.done():
+            await gateway.hurry()
+        hurry.cancel()
+        await draining
+
+
+def run(settings: Settings, on_ready: Callable[[Gateway], None]) -> None:
+    """`serve` with its logs on stderr, on the fastest event loop that is installed."""
+    logs.configure(settings.log.level, settings.log.format)
+    try:
+        import uvloop
+    except ImportError:  # Windows has none
+        asyncio.run(serve(settings, on_ready))
+    else:
+        uvloop.run(serve(settings, on_ready))
+
+
+class _Signals:
+    """The first and the second request to stop."""
+
+    def __init__(self) -> None:
+        self.first = asyncio.Event()
+        self.second = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
+                loop.add_signal_handler(number, self._asked)
+            except NotImplementedError:  # Windows: no handlers on its loops
+                signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._asked))
+
+    def _asked(self) -> None:
+        (self.second if self.first.is_set() else self.first).set()
+
+
+class _Backends:
+    """Connects each configured store once, however many routes lead to it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._made: dict[str, Backend] = {}
+
+    def vector(self, name: str, user: str) -> VectorStore:
+        """The store as a vector store. Raises StartError when it is none."""
+        store = self._backend(name).vector
+        if store is None:
+            raise StartError(f"{user}: the store {name!r} cannot keep vectors")
+        return store
+
+    def key_value(self, name: str, user: str) -> KeyValueStore:
+        """The store as a key-value store. Raises StartError when it is none."""
+        store = self._backend(name).key_value
+        if store is None:
+            raise StartError(f"{user}: the store {name!r} cannot keep key-values")
+        return store
+
+    def _backend(self, name: str) -> Backend:
+        if name not in self._made:
+            store = self._settings.stores[name]
+            self._made[name] = store.connect(self._settings.data_dir)
+        return self._made[name]
+
+
+class _RouteMaker:
+    """Makes the routes of a configuration."""
+
+    def __init__(
+        self, settings: Settings, backends: _Backends, clock: Clock, secret: bytes
+    ) -> None:
+        self._settings = settings
+        self._backends = backends
+        self._clock = clock
+        self._tokens = PageTokens(secret)
+        self._embedders: dict[str, Embedder] = {}
+
+    def routes(self) -> dict[Kind, Route]:
+        """A route a kind."""
+        routes = self._settings.routes
+        return {
+            Kind.SEMANTIC: self._searched(Kind.SEMANTIC, routes.semantic),
+            Kind.EPISODIC: self._searched(Kind.EPISODIC, routes.episodic),
+            Kind.PROCEDURAL: self._looked_up(routes.procedural.store),
+        }
+
+    def _searched(self, kind: Kind, route: RouteSettings) -> Route:
+        inner = self._backends.vector(route.store, kind.value)
+        store = StackedVectorStore(route.store, inner, LAYERS)
+        analyzer = Analyzer(language=route.language, stop_words=route.stop_words)
+        embedder = self._embedder(route.embedder)
+        collection = Collection(kind, embedder.identity, analyzer.name)
+        search = Mode(route.search) if route.search else None
+        if search is not None and not getattr(store.capabilities, search.value):
+            raise StartError(
+                f"routes.{kind.value}.search: the store {route.store!r} has no {search.value} "
+                "search"
+            )
+        return Route(
+            kind,
+            store_name=route.store,
+            adapter=self._settings.stores[route.store].adapter,
+            store=store,
+            prepare=lambda: store.ensure(collection),
+            embedder=embedder,
+            memories=self._memories(
+                kind, VectorShelf(store, ProtobufRecords(), analyzer), embedder, search
+            ),
+        )
+
+    def _looked_up(self, name: str) -> Route:
+        kind = Kind.PROCEDURAL
+        store = StackedKeyValueStore(name, self._backends.key_value(name, kind.value), LAYERS)
+        return Route(
+            kind,
+            store_name=name,
+            adapter=self._settings.stores[name].adapter,
+            store=store,
+            prepare=_nothing_to_prepare,
+            embedder=None,
+            memories=self._memories(
+                kind, KeyValueShelf(store, ProtobufRecords()), None, Mode.RECENT
+            ),
+        )
+
+    def _memories(
+        self, kind: Kind, shelf: Shelf, embedder: Embedder | None, search: Mode | None
+    ) -> Memories:
+        return Memories(
+            kind.value,
+            shelf,
+            self._clock,
+            TextVectors(kind.value, embedder),
+            self._tokens,
+            search=search,
+            scan_budget=self._settings.scan_budget,
+        )
+
+    def _embedder(self, name: str) -> Embedder:
+        if name not in self._embedders:
+            self._embedders[name] = create(self._settings.embedders[name])
+        return self._embedders[name]
+
+
+async def _nothing_to_prepare() -> None:
+    return None
+
+
+def _info(route: Route) -> RouteInfo:
+    state = route.state
+    return RouteInfo(
+        kind=route.kind.value,
+        store=route.store_name,
+        adapter=route.adapter,
+        durability=state.durability.name if state.durability is not None else "unknown",
+        embedder=str(route.embedding) if route.embedding is not None else "",
+        search=route.search,
+        error="" if state.error is None else route.failure(state.error).message,
+    )
+
+
+def _notices(settings: Settings, router: Router) -> list[str]:
+    notices = dict.fromkeys(
+        route.embedder.notice
+        for route in router.routes
+        if route.embedder is not None and route.embedder.notice
+    )
+    shown = list(notices)
+    if not settings.address.local:
+        shown.insert(
+            0,
+            f"The gateway listens on {settings.address} without authentication: whoever reaches "
+            "this address can read and change every memory.",
+        )
+    return shown
+
+
+def _exit_code(error: StoreError) -> int:
+    return EX_CONFIG if error.reason is StoreReason.MISCONFIGURED else EX_UNAVAILABLE

@@ -1,0 +1,1 @@
+"""One file a service: check, convert once, call the middle, convert back."""
