@@ -1,0 +1,210 @@
+"""The words that are clients, against a real gateway: what they print, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def call(run: Run, target: str, namespace: str) -> Run:
+    """Runs a word against the gateway, in a namespace of its own."""
+
+    def invoke(word: str, *arguments: str, **rest: Any) -> Result:
+        return run(word, *arguments, "--target", target, "-n", namespace, "-n", "ada", **rest)
+
+    return invoke
+
+
+def document(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_put_and_get_keep_types(call: Run, namespace: str) -> None:
+    written = document(
+        call(
+            *("put", "Prefers tea", "--key", "tea", "--output", "json", "--ttl", "7d"),
+            *("--attr", "topic=food", "--attr", "n=3", "--attr", "ok=true", "--attr", 'l=["a"]'),
+            *("--attr", "x=NaN", "--attr", "eq=a=b", "--value", '{"big": 9007199254740993}'),
+        )
+    )
+    assert written["outcome"] == "created"
+    assert written["namespace"] == [namespace, "ada"]
+    assert written["durability"] == "disk"
+    read = document(call("get", "tea", "-o", "json"))
+    assert read["attributes"] == {
+        "topic": "food",
+        "n": 3,
+        "ok": True,
+        "l": ["a"],
+        "x": "NaN",
+        "eq": "a=b",
+    }
+    assert read["value"] == {"big": 9007199254740993}
+    assert read["etag"] == written["etag"]
+    assert read["expire_time"].endswith("Z")
+    assert (read["kind"], read["key"], read["text"]) == ("semantic", "tea", "Prefers tea")
+    assert "Prefers tea" in call("get", "tea").stdout
+
+
+def test_put_reads_stdin_and_mints_keys(call: Run) -> None:
+    written = document(call("put", "-", "-o", "json", stdin="two\nlines\n"))
+    assert written["key"]
+    assert document(call("get", written["key"], "-o", "json"))["text"] == "two\nlines"
+
+
+def test_preconditions(call: Run) -> None:
+    etag = document(call("put", "a", "--key", "k", "--if-absent", "-o", "json"))["etag"]
+    again = call("put", "b", "--key", "k", "--if-absent")
+    assert again.exit_code == 1
+    assert again.stdout == ""
+    assert "ALREADY_EXISTS" in again.stderr
+    refused = call("put", "b", "--key", "k", "--if-match", "other", "-o", "json")
+    assert refused.exit_code == 1
+    assert json.loads(refused.stderr)["error"]["metadata"] == {"etag": etag}
+    assert (
+        document(call("put", "b", "--key", "k", "--if-match", etag, "-o", "json"))["etag"] != etag
+    )
+
+
+def test_procedural_and_episodic(call: Run) -> None:
+    call("put", "--kind", "procedural", "--key", "tone", "--value", '{"style": "short"}')
+    tone = document(call("get", "tone", "-k", "procedural", "-o", "json"))
+    assert tone["value"] == {"style": "short"}
+    call("put", "asked for a refund", "-k", "episodic", "--session", "s-1", "--actor", "ada")
+    (hit,) = document(call("search", "refund", "-k", "episodic", "-o", "json"))["hits"]
+    assert hit["memory"]["episode"]["session_id"] == "s-1"
+    assert hit["memory"]["episode"]["event_time"].endswith("Z")
+    assert "style" in call("list", "-k", "procedural").stdout
+
+
+def test_search_list_and_count(call: Run) -> None:
+    for number in range(5):
+        call("put", f"tea number {number}", "--key", f"k{number}", "--attr", f"n={number}")
+    found = document(
+        call("search", "tea", "--filter", '{"n": {"$gte": 3}}', "--limit", "1", "-o", "json")
+    )
+    assert [hit["memory"]["attributes"]["n"] >= 3 for hit in found["hits"]] == [True]
+    assert found["mode"] == "keyword"
+    assert "words, not meaning" in found["notice"]
+    recent = document(call("search", "--mode", "recent", "-o", "json"))
+    assert [hit["memory"]["key"] for hit in recent["hits"]] == ["k4", "k3", "k2", "k1", "k0"]
+    lines = call("list", "--descending", "--limit", "2", "-o", "json").stdout.splitlines()
+    assert [json.loads(line)["key"] for line in lines] == ["k4", "k3"]
+    assert call("count", "--filter", '{"n": 2}').stdout == "1\n"
+    counted = document(call("count", "-o", "json"))
+    assert counted == {"kind": "semantic", "count": 5, "truncated": False}
+    table = call("search", "tea")
+    assert table.stdout.startswith("RELEVANCE  NAMESPACE")
+    assert "5 found, mode keyword" in table.stderr
+
+
+def test_what_is_stored_does_not_steer_the_terminal(call: Run) -> None:
+    call("put", "red \033[31m alert\a", "--key", "esc")
+    for word in (("get", "esc"), ("list",), ("search", "alert")):
+        shown = call(*word).stdout
+        assert "\033" not in shown
+        assert "\\x1b[31m alert\\x07" in shown
+
+
+def test_delete(call: Run) -> None:
+    call("put", "a", "--key", "a")
+    tried = document(call("delete", "a", "b", "--dry-run", "-o", "json"))
+    assert tried["dry_run"] is True
+    assert [each["outcome"] for each in tried["results"]] == ["would be deleted", "missing"]
+    assert call("count").stdout == "1\n"
+    done = document(call("delete", "a", "b", "-o", "json"))
+    assert [each["outcome"] for each in done["results"]] == ["deleted", "missing"]
+    gone = call("get", "a")
+    assert (gone.exit_code, gone.stdout) == (1, "")
+
+
+def test_status(run: Run, target: str) -> None:
+    shown = run("status", "--target", target)
+    assert shown.exit_code == 0
+    assert [line.split()[:5] for line in shown.stdout.splitlines()[1:]] == [
+        [kind, "embedded", "serving", "yes", "a"] for kind in ("semantic", "episodic", "procedural")
+    ]
+    status = document(run("status", "--target", target, "-o", "json"))
+    assert status["serving"] is True
+    assert [route["persistent"] for route in status["routes"]] == [True] * 3
+    healthy = run("status", "--healthy", "--target", target)
+    assert (healthy.exit_code, healthy.output) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("put",),
+        ("put", "x", "--attr", "novalue"),
+        ("put", "x", "--attr", "a=1", "--attr", "a=2"),
+        ("put", "x", "--value", "{"),
+        ("put", "x", "--ttl", "soon"),
+        ("put", "x", "--if-absent", "--if-match", "e"),
+        ("put", "x", "--session", "s"),
+        ("put", "x", "--kind", "sematic"),
+        ("search", "x", "--filter", "[]"),
+        ("search", "x", "--filter", '{"a": {"$foo": 1}}'),
+        ("search", "x", "--limit", "0"),
+        ("search", ""),
+        ("get", ""),
+        ("nosuchword",),
+    ],
+)
+def test_wrong_usage_ends_with_2(run: Run, target: str, arguments: tuple[str, ...]) -> None:
+    result = run(*arguments, *(("--target", target) if arguments != ("nosuchword",) else ()))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr
+
+
+def test_no_gateway_ends_with_69(run: Run) -> None:
+    for word in (("get", "k"), ("status",), ("status", "--healthy"), ("count",)):
+        result = run(*word, "--target", "localhost:1", "--timeout", "2")
+        assert (result.exit_code, result.stdout) == (69, "")
+        assert "start one: memplane serve" in result.stderr
+    result = run("get", "k", "--target", "localhost:1", "--timeout", "2", "-o", "json")
+    assert json.loads(result.stderr)["error"]["code"] == "UNAVAILABLE"
+
+
+def test_no_time_ends_with_74(run: Run, target: str) -> None:
+    assert run("get", "k", "--target", target, "--timeout", "0.001").exit_code == 74
+
+
+def test_the_target_may_come_from_the_environment(target: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "memplane_gateway.cli", "count"],
+        env=os.environ | {"MEMPLANE_TARGET": target},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().isdigit()
+
+
+def test_a_reader_that_goes_away_is_no_crash(call: Run, target: str, namespace: str) -> None:
+    for number in range(20):
+        call("put", "x" * 10_000, "--key", f"k{number}")
+    words = [sys.executable, "-m", "memplane_gateway.cli", "list", "-o", "json"]
+    with subprocess.Popen(
+        [*words, "--target", target, "-n", namespace],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        process.wait(20)
