@@ -55,6 +55,7 @@ class Reason(StrEnum):
     SHUTTING_DOWN = "SHUTTING_DOWN"
     CANCELLED = "CANCELLED"
     GATEWAY_BUG = "GATEWAY_BUG"
+    REPLY_TOO_LARGE = "REPLY_TOO_LARGE"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ VECTOR_DIMENSIONS = 16_384
 DEFAULT_PAGE_ITEMS = 50
 MAX_PAGE_ITEMS = 1000
 PAGE_BYTES = 3 * 1024 * 1024
+REPLY_BYTES = 16 * 1024 * 1024
+SCAN_BYTES = 64 * 1024 * 1024
 TTL_YEARS = 100
 
 SHOWN: dict[str, int] = {
@@ -39,6 +41,8 @@ SHOWN: dict[str, int] = {
     "value_items": VALUE_ITEMS,
     "vector_dimensions": VECTOR_DIMENSIONS,
     "page_items": MAX_PAGE_ITEMS,
+    "page_bytes": PAGE_BYTES,
+    "reply_bytes": REPLY_BYTES,
     "filter_depth": MAX_DEPTH,
     "filter_conditions": MAX_CONDITIONS,
     "filter_operands": MAX_OPERANDS,

@@ -8,10 +8,11 @@ import logging
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from memplane_adapters.contract import (
     Backend,
@@ -28,7 +29,13 @@ from memplane_gateway.clock import Clock
 from memplane_gateway.config import RouteSettings, Settings
 from memplane_gateway.control import ControlStore
 from memplane_gateway.embedders import Embedder, create
-from memplane_gateway.interceptors import Draining, Handler, generic_handlers, intercepted
+from memplane_gateway.interceptors import (
+    Draining,
+    Handler,
+    SafeServer,
+    generic_handlers,
+    intercepted,
+)
 from memplane_gateway.layers import LAYERS, StackedKeyValueStore, StackedVectorStore
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.memories import Memories
@@ -162,9 +169,12 @@ class Gateway:
             ]
         )
         server.add_generic_rpc_handlers(tuple(generic_handlers(self.handlers)))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        safe: Any = SafeServer(server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, safe)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]
+            reflection.aio.ReflectionServicer(names), safe
+        )
         if listen.path and sockets.is_answered(listen.path):
             raise StartError(f"cannot listen on {listen}: another gateway does", EX_UNAVAILABLE)
         try:

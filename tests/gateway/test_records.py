@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -21,6 +22,7 @@ from memplane_gateway.memory.model import (
     Record,
     WriteToken,
 )
+from memplane_gateway.memory.shelf import DamagedRecordError
 from memplane_gateway.wire.records import ProtobufRecords
 
 CODEC = ProtobufRecords()
@@ -130,10 +132,19 @@ def test_a_client_vector_is_part_of_the_fingerprint() -> None:
     assert CODEC.fingerprint(content, one) == CODEC.fingerprint(content, one.copy())
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff\xff\xff", b"\x08\x02", b"\x08\x01"])
-def test_what_is_no_record_of_ours_is_refused(data: bytes) -> None:
+@pytest.mark.parametrize("body", [b"\xff\xff\xff", b"\x08\x02", b"\x08\x01", b""])
+def test_what_is_no_record_of_ours_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"record|format|kind"):
-        CODEC.decode(data)
+        CODEC.decode(zlib.crc32(body).to_bytes(4, "big") + body)
+
+
+@given(records, st.data())
+def test_a_flipped_bit_is_noticed(record: Record, data: st.DataObject) -> None:
+    encoded = bytearray(CODEC.encode(record))
+    bit = data.draw(st.integers(0, len(encoded) * 8 - 1))
+    encoded[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(DamagedRecordError):
+        CODEC.decode(bytes(encoded))
 
 
 def test_instants_at_the_ends_of_time() -> None:

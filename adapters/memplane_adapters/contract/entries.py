@@ -141,6 +141,8 @@ class Scan:
     filter: Filter | None = None
     """What the store is to evaluate; only operators that it declares."""
     vectors: bool = False
+    max_bytes: int = 2**62
+    """About how many bytes of rows to return at most; the row that passes it is the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,8 @@ class Query:
     filter: Filter | None = None
     exact: bool = False
     vectors: bool = False
+    max_bytes: int = 2**62
+    """As in Scan; a result that ends there says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +179,8 @@ class QueryResult:
     hits: tuple[Hit, ...]
     approximate: bool
     scanned: int
+    cut: bool = False
+    """Whether `max_bytes` ended it before `limit`."""
 
 
 @dataclass(frozen=True, slots=True)

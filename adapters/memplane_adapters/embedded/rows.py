@@ -36,6 +36,7 @@ from memplane_adapters.embedded.writer import Transaction
 APPLIED = WriteResult(WriteStatus.APPLIED)
 CONFLICT = WriteResult(WriteStatus.CONFLICT)
 MISSING = WriteResult(WriteStatus.MISSING)
+_FIRST_ROWS = 16
 NOT_TRIED = WriteResult(WriteStatus.FAILED)
 """Taken back because another one of an atomic batch failed."""
 
@@ -169,6 +170,26 @@ def load_rows(
         row_id: _stored(record, vector)
         for row_id, record, vector in connection.execute(statement, (json.dumps(ids),))
     }
+
+
+def load_in_order(
+    connection: sqlite3.Connection, ids: Sequence[int], *, vectors: bool, max_bytes: int
+) -> list[Stored]:
+    """Rows in the order of their ids, as far as `max_bytes` reach; the one that passes it is last."""
+    loaded: list[Stored] = []
+    size, step = 0, _FIRST_ROWS
+    while len(loaded) < len(ids) and size < max_bytes:
+        part = ids[len(loaded) : len(loaded) + step]
+        rows = load_rows(connection, part, vectors=vectors)
+        for row_id in part:
+            row = rows[row_id]
+            loaded.append(row)
+            size += len(row.record) + (0 if row.vector is None else row.vector.nbytes)
+            if size >= max_bytes:
+                break
+        # As many as will fit if they are like those so far.
+        step = max(1, (max_bytes - size) * len(loaded) // max(size, 1))
+    return loaded
 
 
 def load_fields(

@@ -18,7 +18,7 @@ from memplane_adapters.contract import (
     Scope,
 )
 from memplane_adapters.embedded.codec import after_prefix, decode_namespace, encode_namespace
-from memplane_adapters.embedded.rows import Partition, load_fields, load_rows, partition_of
+from memplane_adapters.embedded.rows import Partition, load_fields, load_in_order, partition_of
 
 _CHUNK = 256
 _FEW = 1_000
@@ -72,20 +72,29 @@ def scan_page(connection: sqlite3.Connection, scan: Scan, predicate: Predicate |
     positions = walk(
         connection, partition, scan.scope, scan.order, after=scan.after, descending=scan.descending
     )
-    found: list[int] = []
+    found: list[Position] = []
     last, scanned = None, 0
     judged = _judged(connection, positions, predicate, min(scan.limit, scan.budget))
     for position, matches in itertools.islice(judged, scan.budget):
         last, scanned = position, scanned + 1
         if matches:
-            found.append(position.id)
+            found.append(position)
             if len(found) == scan.limit:
                 break
-    after = None
-    if last is not None and next(judged, None) is not None:
-        after = Cursor(last.value, decode_namespace(last.namespace), last.key)
-    rows = load_rows(connection, found, vectors=scan.vectors)
-    return Page(tuple(rows[row_id] for row_id in found), after, scanned)
+    rows = load_in_order(
+        connection,
+        [position.id for position in found],
+        vectors=scan.vectors,
+        max_bytes=scan.max_bytes,
+    )
+    if len(rows) < len(found):
+        return Page(tuple(rows), _cursor(found[len(rows) - 1]), scanned)
+    more = last is not None and next(judged, None) is not None
+    return Page(tuple(rows), _cursor(last) if last is not None and more else None, scanned)
+
+
+def _cursor(position: Position) -> Cursor:
+    return Cursor(position.value, decode_namespace(position.namespace), position.key)
 
 
 def count_rows(connection: sqlite3.Connection, scope: Scope, predicate: Predicate | None) -> Count:

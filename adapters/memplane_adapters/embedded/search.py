@@ -25,7 +25,7 @@ from memplane_adapters.contract import (
 )
 from memplane_adapters.embedded.codec import decode_fields, decode_vector
 from memplane_adapters.embedded.readers import snapshot
-from memplane_adapters.embedded.rows import Partition, load_fields, load_rows, terms_table
+from memplane_adapters.embedded.rows import Partition, load_fields, load_in_order, terms_table
 from memplane_adapters.embedded.scans import inside, namespaces
 from memplane_adapters.embedded.vectors import Index, Positions, Snapshot
 
@@ -61,9 +61,8 @@ def search_vectors(
             found.sort(key=_rank)
             if len(found) >= query.limit and -found[query.limit - 1].rank[0] > bound:
                 break
-        hits = _hits(connection, found[: query.limit], vectors=query.vectors)
-    scanned = now.count if selected is None else selected.size
-    return QueryResult(hits, approximate=False, scanned=int(scanned))
+        scanned = now.count if selected is None else selected.size
+        return _result(connection, query, found, int(scanned))
 
 
 def search_terms(
@@ -93,8 +92,7 @@ def search_terms(
             found += sorted(part, key=_rank)
             if len(found) >= query.limit:
                 break
-        hits = _hits(connection, found[: query.limit], vectors=query.vectors)
-    return QueryResult(hits, approximate=False, scanned=scanned)
+        return _result(connection, query, found, scanned)
 
 
 def _by_score(
@@ -274,11 +272,15 @@ def _rank(found: _Found) -> tuple[float, int, bytes, str]:
     return found.rank
 
 
-def _hits(
-    connection: sqlite3.Connection, found: Sequence[_Found], *, vectors: bool
-) -> tuple[Hit, ...]:
-    rows = load_rows(connection, [one.id for one in found], vectors=vectors)
-    return tuple(Hit(rows[one.id].record, rows[one.id].vector, one.score) for one in found)
+def _result(
+    connection: sqlite3.Connection, query: Query, found: Sequence[_Found], scanned: int
+) -> QueryResult:
+    best = found[: query.limit]
+    rows = load_in_order(
+        connection, [one.id for one in best], vectors=query.vectors, max_bytes=query.max_bytes
+    )
+    hits = (Hit(row.record, row.vector, one.score) for row, one in zip(rows, best, strict=False))
+    return QueryResult(tuple(hits), approximate=False, scanned=scanned, cut=len(rows) < len(best))
 
 
 def _quoted(term: str) -> str:

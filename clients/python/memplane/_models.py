@@ -176,9 +176,12 @@ class SearchResult:
     approximate: bool = False
     """Whether the store may have missed a hit."""
     filter: FilterReport | None = None
-    """How the filter was evaluated. None without a filter."""
+    """How the filter and the time window were evaluated. None without both."""
     notice: str = ""
     """Something that the caller should know, as a sentence. Empty means nothing."""
+    truncated: bool = False
+    """Whether hits may have been left out because the reply or the scan would have become too
+    large. Ask for fewer at a time, or filter more closely."""
 
     @property
     def memories(self) -> tuple[Memory, ...]:

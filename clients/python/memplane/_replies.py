@@ -113,6 +113,7 @@ def search_result(message: memory_service_pb2.SearchResult) -> SearchResult:
         approximate=message.approximate,
         filter=_report(message.filter) if message.HasField("filter") else None,
         notice=message.notice,
+        truncated=message.truncated,
     )
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from memplane_gateway.interceptors.auth import auth
+from memplane_gateway.interceptors.beside import SafeServer
 from memplane_gateway.interceptors.call import Call, Handler, Interceptor
 from memplane_gateway.interceptors.deadline import deadline
 from memplane_gateway.interceptors.decode import decode
@@ -46,4 +47,4 @@ def intercepted(
     return handlers
 
 
-__all__ = ["Call", "Draining", "Handler", "generic_handlers", "intercepted"]
+__all__ = ["Call", "Draining", "Handler", "SafeServer", "generic_handlers", "intercepted"]

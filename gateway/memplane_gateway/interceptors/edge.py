@@ -42,20 +42,23 @@ def _behaviour(handler: Handler) -> Any:
         try:
             return await handler(Call(raw, context.time_remaining(), metadata))
         except MemplaneError as error:
-            status = status_of(error)
-            details = status.SerializeToString()
-            try:
-                await context.abort(
-                    _CODES[int(error.code)],
-                    status.message,
-                    trailing_metadata=((_DETAILS, details),),
-                )
-            except aio.AbortError:
-                raise
-            except Exception:
-                if not context.done():
-                    raise
-                _log.debug("the caller is gone before the answer")
-                return b""
+            await refuse(context, error)
+            return b""
 
     return behave
+
+
+async def refuse(context: aio.ServicerContext[Any, Any], error: MemplaneError) -> None:
+    """End a call with an error. Returns only when the caller is gone and hears nothing."""
+    status = status_of(error)
+    details = status.SerializeToString()
+    try:
+        await context.abort(
+            _CODES[int(error.code)], status.message, trailing_metadata=((_DETAILS, details),)
+        )
+    except aio.AbortError:
+        raise
+    except Exception:
+        if not context.done():
+            raise
+        _log.debug("the caller is gone before the answer")

@@ -17,7 +17,7 @@ from memplane_gateway.memory.model import (
 from memplane_gateway.memory.planning import Plan, plan
 from memplane_gateway.memory.shelf import Row, Shelf, memory_of
 from memplane_gateway.memory.tokens import PageTokens, Position
-from memplane_gateway.memory.walking import walk
+from memplane_gateway.memory.walking import tally, walk
 
 
 class Lister:
@@ -106,15 +106,10 @@ class Lister:
             counted = await self._shelf.count(scope, planned.pushed)
             report = _report(selection, planned, counted.scanned, truncated=not counted.exact)
             return Counted(counted.count, report)
-        scan = Scan(
-            scope=scope,
-            limit=self._scan_budget,
-            budget=self._scan_budget,
-            filter=planned.pushed,
-        )
-        rows, end = await walk(self._shelf, scan, planned.residual, max_bytes=1 << 62)
+        scan = Scan(scope=scope, budget=self._scan_budget, filter=planned.pushed)
+        count, end = await tally(self._shelf, scan, planned.residual)
         report = _report(selection, planned, end.scanned, truncated=end.next is not None)
-        return Counted(len(rows), report)
+        return Counted(count, report)
 
 
 def _onward(position: Position | None, cursor: Cursor | None) -> Position | None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from memplane_adapters.contract import Address
 from memplane_gateway.clock import Clock
+from memplane_gateway.errors import Code, MemplaneError, Reason
+from memplane_gateway.limits import REPLY_BYTES
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.listing import Lister
 from memplane_gateway.memory.model import (
@@ -27,6 +29,8 @@ from memplane_gateway.memory.searching import Searcher, auto_mode
 from memplane_gateway.memory.shelf import Shelf, memory_of
 from memplane_gateway.memory.tokens import PageTokens
 from memplane_gateway.memory.writing import Writer
+
+_FIRST_ROWS = 64
 
 
 class Memories:
@@ -64,16 +68,33 @@ class Memories:
         """Delete memories."""
         return await self._writer.delete(removals)
 
-    async def get(self, addresses: Sequence[Address], *, vectors: bool) -> list[Memory | None]:
-        """Memories by address; None for what is missing or has expired."""
-        rows = await self._shelf.fetch(addresses, vectors=vectors)
+    async def get(
+        self, addresses: Sequence[Address], *, vectors: bool, max_bytes: int = REPLY_BYTES
+    ) -> list[Memory | None]:
+        """Memories by address; None for what is missing or has expired.
+
+        Raises RESOURCE_EXHAUSTED when there are several and they do not fit into a reply.
+        """
+        wanted = list(dict.fromkeys(addresses))
         now = self._clock.now()
-        return [
-            memory_of(self._shelf, row, vectors=vectors)
-            if row is not None and row.record.alive(now)
-            else None
-            for row in rows
-        ]
+        found: dict[Address, Memory | None] = {}
+        size, step = 0, _FIRST_ROWS
+        while len(found) < len(wanted) and size <= max_bytes:
+            part = wanted[len(found) : len(found) + step]
+            for address, row in zip(
+                part, await self._shelf.fetch(part, vectors=vectors), strict=True
+            ):
+                found[address] = None
+                if row is not None and row.record.alive(now):
+                    found[address] = memory_of(self._shelf, row, vectors=vectors)
+                    size += row.size
+            # As many as will fit if they are like those so far.
+            step = max(1, (max_bytes - size) * len(found) // max(size, 1))
+        memories = [found.get(address) for address in addresses]
+        size = sum(memory.size for memory in memories if memory is not None)
+        if size > max_bytes and len(addresses) > 1:
+            raise _too_large(max_bytes)
+        return memories
 
     async def search(self, caller: Caller, search: Search) -> Found:
         """The best memories for one question."""
@@ -86,3 +107,12 @@ class Memories:
     async def count(self, caller: Caller, selection: Selection) -> Counted:
         """How many memories."""
         return await self._lister.count(caller, selection)
+
+
+def _too_large(max_bytes: int) -> MemplaneError:
+    return MemplaneError(
+        Code.RESOURCE_EXHAUSTED,
+        Reason.REPLY_TOO_LARGE,
+        f"these memories are more than the {max_bytes} bytes of a reply; get fewer at a time",
+        metadata={"limit_bytes": str(max_bytes)},
+    )

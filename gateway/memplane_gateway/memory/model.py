@@ -18,6 +18,7 @@ from memplane_adapters.contract import (
     Vector,
 )
 from memplane_gateway.errors import MemplaneError
+from memplane_gateway.limits import PAGE_BYTES
 
 
 class Absent(Enum):
@@ -121,6 +122,8 @@ class Memory:
     etag: str
     searchable: bool
     vector: Vector | None = None
+    size: int = 0
+    """About how many bytes it takes in a reply."""
 
 
 class Must(StrEnum):
@@ -251,6 +254,7 @@ class Search:
     page_size: int = 50
     vectors: bool = False
     exact: bool = False
+    max_bytes: int = PAGE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +285,7 @@ class Found:
     approximate: bool = False
     filter: FilterReport | None = None
     notice: str = ""
+    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from memplane_adapters.contract import (
 )
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason, Violation, invalid, unimplemented
+from memplane_gateway.limits import SCAN_BYTES
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.model import (
     Caller,
@@ -126,6 +127,8 @@ class Searcher:
                 filter=asked.planned.pushed,
                 exact=search.exact,
                 vectors=search.vectors,
+                # What the residual drops takes no room in the reply.
+                max_bytes=search.max_bytes if asked.planned.residual is None else SCAN_BYTES,
             ),
         )
 
@@ -135,15 +138,16 @@ class Searcher:
         while True:
             result = await shelf.query(query)
             hits, low = self._checked(asked, result.hits)
-            dry = low or len(result.hits) < query.limit
-            if len(hits) >= wanted or dry or query.limit >= self._scan_budget:
+            dry = low or (len(result.hits) < query.limit and not result.cut)
+            if len(hits) >= wanted or dry or result.cut or query.limit >= self._scan_budget:
                 break
             query = replace(query, limit=min(query.limit * _OVERFETCH, self._scan_budget))
+        kept = _within(hits[:wanted], asked.search.max_bytes)
         return self._answer(
             asked,
-            tuple(hits[:wanted]),
+            kept,
             result.scanned,
-            truncated=not dry and len(hits) < wanted,
+            truncated=len(kept) < wanted and not (dry and len(kept) == len(hits)),
             approximate=result.approximate,
         )
 
@@ -185,6 +189,7 @@ class Searcher:
                 vectors=search.vectors,
             ),
             planned.residual,
+            max_bytes=search.max_bytes,
         )
         hits = tuple(
             FoundMemory(memory_of(self._shelf, row, vectors=search.vectors), 0.0) for row in rows
@@ -251,7 +256,17 @@ class Searcher:
                 truncated=truncated,
             )
         notice = self._vectors.notice if asked.search.text is not None else ""
-        return Found(hits, asked.mode, approximate, report, notice)
+        return Found(hits, asked.mode, approximate, report, notice, truncated)
+
+
+def _within(hits: list[FoundMemory], max_bytes: int) -> tuple[FoundMemory, ...]:
+    """As many hits as fit into a reply, one at least."""
+    size = 0
+    for number, hit in enumerate(hits, start=1):
+        size += hit.memory.size
+        if size >= max_bytes:
+            return tuple(hits[:number])
+    return tuple(hits)
 
 
 def _rank(found: FoundMemory) -> RankKey:

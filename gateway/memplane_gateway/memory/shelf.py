@@ -45,6 +45,10 @@ _THREAD_CHARACTERS = 20_000
 _log = logging.getLogger(__name__)
 
 
+class DamagedRecordError(ValueError):
+    """The bytes of a record have changed since they were written."""
+
+
 class RecordCodec(Protocol):
     """How records become bytes; `wire` has the one that is used."""
 
@@ -67,6 +71,8 @@ class Row:
 
     record: Record
     vector: Vector | None = None
+    size: int = 0
+    """Bytes of both as they are stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +297,7 @@ def memory_of(shelf: Shelf, row: Row, *, vectors: bool = False) -> Memory:
         etag=etag_of(row.record),
         searchable=shelf.searchable(row.record),
         vector=row.vector if vectors else None,
+        size=row.size,
     )
 
 
@@ -306,7 +313,7 @@ def open_row(codec: RecordCodec, stored: Stored, scope: Scope) -> Row | None:
         return None
     if not record.alive(scope.alive_at):
         return None
-    return Row(record, stored.vector)
+    return Row(record, stored.vector, _size(stored))
 
 
 async def _matched(
@@ -324,12 +331,18 @@ async def _matched(
         record = _decoded(codec, item)
         if record.address != address:
             raise StoreError(StoreReason.PROTOCOL, "the store answered with another memory")
-        rows.append(Row(record, item.vector))
+        rows.append(Row(record, item.vector, _size(item)))
     return rows
+
+
+def _size(stored: Stored) -> int:
+    return len(stored.record) + (stored.vector.nbytes if stored.vector is not None else 0)
 
 
 def _decoded(codec: RecordCodec, stored: Stored) -> Record:
     try:
         return codec.decode(stored.record)
+    except DamagedRecordError as error:
+        raise StoreError(StoreReason.DAMAGED, str(error)) from error
     except ValueError as error:
         raise StoreError(StoreReason.PROTOCOL, f"malformed record: {error}") from error

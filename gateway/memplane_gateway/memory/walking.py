@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from memplane_adapters.contract import Cursor, Order, Predicate, Scan
-from memplane_gateway.limits import PAGE_BYTES
+from memplane_gateway.limits import PAGE_BYTES, SCAN_BYTES
 from memplane_gateway.memory.shelf import Row, Shelf, fields_of, open_row
+
+_TALLY_ROWS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,12 @@ async def walk(
     scanned = size = 0
     while True:
         page = await shelf.scan(
-            replace(scan, limit=scan.limit - len(found), budget=scan.budget - scanned)
+            replace(
+                scan,
+                limit=scan.limit - len(found),
+                budget=scan.budget - scanned,
+                max_bytes=max_bytes - size,
+            )
         )
         scanned += page.scanned
         for stored in page.rows:
@@ -33,12 +40,30 @@ async def walk(
             if row is None or (residual is not None and not residual(fields_of(row.record))):
                 continue
             found.append(row)
-            size += len(stored.record) + (row.vector.nbytes if row.vector is not None else 0)
+            size += row.size
             if size >= max_bytes and stored is not page.rows[-1]:
+                # A store that knows no max_bytes.
                 return found, Position(scanned, cursor_of(row, scan.order))
         done = len(found) >= scan.limit or scanned >= scan.budget or size >= max_bytes
         if page.next is None or done:
             return found, Position(scanned, page.next)
+        scan = replace(scan, after=page.next)
+
+
+async def tally(shelf: Shelf, scan: Scan, residual: Predicate) -> tuple[int, Position]:
+    """How many rows match among `scan.budget` looked at; they are not kept."""
+    count = scanned = 0
+    while True:
+        limit = min(_TALLY_ROWS, scan.budget - scanned)
+        page = await shelf.scan(
+            replace(scan, limit=limit, budget=scan.budget - scanned, max_bytes=SCAN_BYTES)
+        )
+        scanned += page.scanned
+        for stored in page.rows:
+            row = open_row(shelf.codec, stored, scan.scope)
+            count += row is not None and residual(fields_of(row.record))
+        if page.next is None or scanned >= scan.budget:
+            return count, Position(scanned, page.next)
         scan = replace(scan, after=page.next)
 
 

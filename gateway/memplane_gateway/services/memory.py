@@ -191,7 +191,10 @@ class MemoryService:
             )
         self._check_token(request.consistency_token, violations)
         violations.raise_if_any()
-        answers = await asyncio.gather(*(self._search(caller, search) for search in searches))
+        share = min(limits.PAGE_BYTES, limits.REPLY_BYTES // len(searches))
+        answers = await asyncio.gather(
+            *(self._search(caller, replace(search, max_bytes=share)) for search in searches)
+        )
         response = pb.SearchMemoriesResponse()
         for found, search in zip(answers, searches, strict=True):
             write_found(found, response.results.add(), vectors=search.vectors)

@@ -137,6 +137,7 @@ def write_found(found: Found, message: svc.SearchResult, *, vectors: bool) -> No
     message.mode = MODE_NUMBERS[found.mode]
     message.approximate = found.approximate
     message.notice = found.notice
+    message.truncated = found.truncated
     _write_report(found.filter, message.filter)
 
 

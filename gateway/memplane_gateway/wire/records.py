@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import zlib
 
 from google.protobuf.message import DecodeError
 
@@ -17,6 +18,7 @@ from memplane_gateway.memory.model import (
     Record,
     WriteToken,
 )
+from memplane_gateway.memory.shelf import DamagedRecordError
 from memplane_gateway.wire.memories import (
     EPISODE_TYPES,
     KINDS,
@@ -28,10 +30,11 @@ from memplane_gateway.wire.values import read_map, read_time, read_value, write_
 from memplane_gateway.wire.violations import Violations
 
 FORMAT = 1
+_CHECKSUM_BYTES = 4
 
 
 class ProtobufRecords:
-    """Records as memplane.storage.v1.Record."""
+    """Records as memplane.storage.v1.Record, behind the CRC-32 of its bytes (big-endian)."""
 
     def encode(self, record: Record) -> bytes:
         """The record as bytes, losslessly."""
@@ -60,12 +63,20 @@ class ProtobufRecords:
                 revision=token.revision,
                 outcome=token.outcome,
             )
-        return message.SerializeToString()
+        body = message.SerializeToString()
+        return zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "big") + body
 
     def decode(self, data: bytes) -> Record:
-        """The record again. Raises ValueError when the bytes are none, or of a later format."""
+        """The record again.
+
+        Raises ValueError when the bytes are none, or of a later format; DamagedRecordError, which
+        is one, when they have changed since they were written.
+        """
+        checksum, body = data[:_CHECKSUM_BYTES], data[_CHECKSUM_BYTES:]
+        if zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "big") != checksum:
+            raise DamagedRecordError("the record's checksum is another")
         try:
-            message = pb.Record.FromString(data)
+            message = pb.Record.FromString(body)
         except DecodeError as error:
             raise ValueError("the bytes are no record") from error
         if message.format != FORMAT:

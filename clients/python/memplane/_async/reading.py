@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 
 from memplane import _replies, _requests, _values
 from memplane._async.connection import MEMORY_SERVICE, AsyncBase, AsyncConnection
 from memplane._enums import Kind, Mode, Order, to_wire
-from memplane._errors import InvalidArgument
+from memplane._errors import InvalidArgument, ResourceExhausted
 from memplane._filter_dicts import FilterLike, filter_message
 from memplane._inputs import Query
 from memplane._models import Count, Memory, Page, Ref, SearchResult
 from memplane._vectors import VectorLike
-from memplane.v1 import memory_service_pb2
+from memplane.v1 import memory_pb2, memory_service_pb2
 
 # ruff: noqa: ASYNC109 (`timeout` is a deadline that travels with the call)
+
+_TOO_LARGE = "REPLY_TOO_LARGE"
 
 
 class AsyncMemoryList:
@@ -119,26 +121,44 @@ class AsyncReading(AsyncBase):
     ) -> tuple[Memory | None, ...]:
         """Reads memories by ref, in order, with None for what is missing or expired.
 
-        Over 1,000 refs or 3 MiB of them are asked in several calls, each with `timeout`.
+        Over 1,000 refs, 3 MiB of them, or 16 MiB of memories are asked in several calls, each with
+        `timeout`.
 
         Raises:
             MemplaneError: A call failed.
         """
         found: list[Memory | None] = []
         for part in _requests.split(_requests.ref_messages(refs)):
+            found += await self._get_part(part.items, with_vectors, consistency_token, timeout)
+        return tuple(found)
+
+    async def _get_part(
+        self,
+        refs: Sequence[memory_pb2.MemoryRef],
+        with_vectors: bool,  # noqa: FBT001 (private)
+        consistency_token: str,
+        timeout: float | None,
+    ) -> list[Memory | None]:
+        try:
             response = await self._connection.call(
                 MEMORY_SERVICE + "GetMemories",
                 memory_service_pb2.GetMemoriesRequest(
-                    refs=part.items,
+                    refs=refs,
                     view=_requests.view(with_vectors),
                     consistency_token=_values.text(consistency_token, "consistency_token"),
                 ),
                 memory_service_pb2.GetMemoriesResponse,
                 timeout,
             )
-            _replies.one(response.results, len(part.items))
-            found.extend(_replies.memories(response))
-        return tuple(found)
+        except ResourceExhausted as error:
+            if error.reason != _TOO_LARGE or len(refs) == 1:
+                raise
+            half = len(refs) // 2
+            first = await self._get_part(refs[:half], with_vectors, consistency_token, timeout)
+            rest = await self._get_part(refs[half:], with_vectors, consistency_token, timeout)
+            return first + rest
+        _replies.one(response.results, len(refs))
+        return list(_replies.memories(response))
 
     async def search(
         self,

@@ -121,6 +121,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A fault of the gateway itself (INTERNAL): always a bug of ours.
     Example: {"reason": "GATEWAY_BUG", "metadata": {"request": "3f2a"}}
     """
+    ERROR_REASON_REPLY_TOO_LARGE: _ErrorReason.ValueType  # 25
+    """What was asked for does not fit into one reply (RESOURCE_EXHAUSTED): ask for
+    fewer at a time.
+    Example: {"reason": "REPLY_TOO_LARGE", "metadata": {"limit_bytes": "16777216"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the stable name of what went wrong. It is the `reason` of the
@@ -226,5 +231,10 @@ ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 23
 ERROR_REASON_GATEWAY_BUG: ErrorReason.ValueType  # 24
 """A fault of the gateway itself (INTERNAL): always a bug of ours.
 Example: {"reason": "GATEWAY_BUG", "metadata": {"request": "3f2a"}}
+"""
+ERROR_REASON_REPLY_TOO_LARGE: ErrorReason.ValueType  # 25
+"""What was asked for does not fit into one reply (RESOURCE_EXHAUSTED): ask for
+fewer at a time.
+Example: {"reason": "REPLY_TOO_LARGE", "metadata": {"limit_bytes": "16777216"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -942,6 +942,7 @@ class SearchResult(_message.Message):
     APPROXIMATE_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
     mode: Global___SearchMode.ValueType
     """The mode that was used; never AUTO."""
     approximate: _builtins.bool
@@ -949,6 +950,11 @@ class SearchResult(_message.Message):
     notice: _builtins.str
     """Something that the caller should know, for example that the embedder
     matches words and not meaning. Empty means nothing.
+    """
+    truncated: _builtins.bool
+    """Whether hits may have been left out before page_size was reached, because
+    the reply would have become too large (3 MiB a query, 16 MiB a call) or the
+    scan budget ran out.
     """
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchHit]:
@@ -968,10 +974,11 @@ class SearchResult(_message.Message):
         approximate: _builtins.bool = ...,
         filter: _filter_pb2.FilterReport | None = ...,
         notice: _builtins.str = ...,
+        truncated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approximate", b"approximate", "filter", b"filter", "hits", b"hits", "mode", b"mode", "notice", b"notice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approximate", b"approximate", "filter", b"filter", "hits", b"hits", "mode", b"mode", "notice", b"notice", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1029,7 +1036,7 @@ class ListMemoriesRequest(_message.Message):
     """
     page_size: _builtins.int
     """How many at most. 0 means 50, over 1000 counts as 1000, negative is
-    refused. A page may be shorter than asked.
+    refused. A page may be shorter than asked, and ends at about 3 MiB.
     """
     page_token: _builtins.str
     """The next_page_token of the page before, with all else unchanged but

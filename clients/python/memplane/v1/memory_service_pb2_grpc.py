@@ -99,7 +99,7 @@ class MemoryServiceServicer(object):
 
     def GetMemories(self, request, context):
         """GetMemories reads memories by ref. What is missing or expired is said per
-        item.
+        item. Several that do not fit into 16 MiB are RESOURCE_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,7 +47,7 @@ class MemoryServiceStub:
     """
     GetMemories: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetMemoriesRequest, _memory_service_pb2.GetMemoriesResponse]
     """GetMemories reads memories by ref. What is missing or expired is said per
-    item.
+    item. Several that do not fit into 16 MiB are RESOURCE_EXHAUSTED.
     """
     UpdateMemories: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.UpdateMemoriesRequest, _memory_service_pb2.UpdateMemoriesResponse]
     """UpdateMemories changes parts of memories that are there; a missing one is
@@ -88,7 +88,7 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """
     GetMemories: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetMemoriesRequest, _memory_service_pb2.GetMemoriesResponse]  # type: ignore[assignment]
     """GetMemories reads memories by ref. What is missing or expired is said per
-    item.
+    item. Several that do not fit into 16 MiB are RESOURCE_EXHAUSTED.
     """
     UpdateMemories: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.UpdateMemoriesRequest, _memory_service_pb2.UpdateMemoriesResponse]  # type: ignore[assignment]
     """UpdateMemories changes parts of memories that are there; a missing one is
@@ -138,7 +138,7 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.GetMemoriesResponse, _abc.Awaitable[_memory_service_pb2.GetMemoriesResponse]]:
         """GetMemories reads memories by ref. What is missing or expired is said per
-        item.
+        item. Several that do not fit into 16 MiB are RESOURCE_EXHAUSTED.
         """
 
     @_abc_1.abstractmethod

@@ -25,7 +25,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class Record(_message.Message):
     """Record is one whole memory, losslessly, but for its vector (stores keep that
-    as a vector). Times are microseconds since 1970 in UTC; 0 is that instant.
+    as a vector). It is stored behind the CRC-32 of its bytes, 4 bytes big-endian. Times are microseconds since 1970 in UTC; 0 is that instant.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
