@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from memplane_gateway.cli.doctor import Check, Verdict
+from memplane_gateway.cli.findings import Check, Verdict
 from memplane_gateway.cli.serve import reachable
 from memplane_gateway.config import Address, ConfigError, Settings, load, probe
 

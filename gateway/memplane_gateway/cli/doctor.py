@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
 from memplane_gateway.cli import exits, options, output
-
-
-class Verdict(StrEnum):
-    """How a check came out."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-class Check(NamedTuple):
-    """One line of the table."""
-
-    name: str
-    verdict: Verdict
-    found: str
-    do: str = ""
+from memplane_gateway.cli.findings import Verdict
 
 
 def doctor(
