@@ -1,0 +1,9 @@
+"""The conformance suite: what the contract promises, as pytest cases, shipped with the adapters.
+
+`pytest --pyargs memplane_adapters.conformance.stores` holds one store to the contract; see there.
+"""
+
+import pytest
+
+# So that a failing assertion shows its values, also in a test file that only imports the cases.
+pytest.register_assert_rewrite("memplane_adapters.conformance.stores")

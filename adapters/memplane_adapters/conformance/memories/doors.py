@@ -1,0 +1,134 @@
+"""The two ways into a gateway, which must not differ: its handlers, and a gRPC channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from memplane import AsyncClient
+from memplane._channel import writes
+from memplane._error_details import from_call
+from memplane_gateway.errors import MemplaneError
+from memplane_gateway.interceptors import Call
+from memplane_gateway.server import Gateway
+from memplane_gateway.wire.status import status_of
+
+IN_PROCESS = "in-process"
+GRPC = "grpc"
+DOORS = (IN_PROCESS, GRPC)
+
+MEMORY_SERVICE = "/memplane.v1.MemoryService/"
+
+Response = TypeVar("Response", bound=Message)
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+_DETAILS = "grpc-status-details-bin"
+
+
+class Door(Protocol):
+    """A way into a gateway: a client, and raw bytes for what a client would refuse to send."""
+
+    name: str
+    gateway: Gateway
+    client: AsyncClient
+
+    async def send(self, method: str, raw: bytes, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        """Calls a method (its path, or a name of the MemoryService). Raises memplane.MemplaneError."""
+        ...
+
+    async def close(self) -> None:
+        """Ends the use of this door."""
+        ...
+
+
+async def call(door: Door, method: str, request: Message, response: type[Response]) -> Response:
+    """Sends a message as it is, without what the client would make of it or refuse."""
+    return response.FromString(await door.send(method, request.SerializeToString()))
+
+
+class InProcess:
+    """Calls the gateway's handlers; errors take the way that they take over the wire."""
+
+    name = IN_PROCESS
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.client = AsyncClient("in-process:0", transport=self)
+
+    async def unary(
+        self,
+        method: str,
+        request: Message,
+        response_type: type[Response],
+        timeout: float | None,  # noqa: ASYNC109 (a deadline that travels with the call)
+        metadata: Sequence[tuple[str, str]],
+    ) -> Response:
+        """What a client's transport does."""
+        raw = request.SerializeToString()
+        return response_type.FromString(await self._call(method, raw, timeout, metadata))
+
+    async def send(self, method: str, raw: bytes, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        return await self._call(_path(method), raw, timeout, ())
+
+    async def _call(
+        self,
+        path: str,
+        raw: bytes,
+        seconds: float | None,
+        metadata: Sequence[tuple[str, str]],
+    ) -> bytes:
+        headers = {"user-agent": "memplane-conformance", **dict(metadata)}
+        try:
+            return await self.gateway.handlers[path](Call(raw, seconds, headers))
+        except MemplaneError as error:
+            trailers = grpc.aio.Metadata((_DETAILS, status_of(error).SerializeToString()))
+            raised = grpc.aio.AioRpcError(
+                _CODES[int(error.code)], grpc.aio.Metadata(), trailers, error.message
+            )
+            raise from_call(raised, self.name, writes=writes(path)) from error
+
+    async def close(self) -> None:
+        await self.client.close()
+
+
+class OverGrpc:
+    """Calls a gateway that listens, through a channel."""
+
+    name = GRPC
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.client = AsyncClient(gateway.address)
+        # Without the client's retries: a test wants to see what is answered.
+        self._channel = grpc.aio.insecure_channel(
+            gateway.address, options=[("grpc.enable_retries", 0)]
+        )
+
+    async def send(self, method: str, raw: bytes, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        path = _path(method)
+        call: Any = self._channel.unary_unary(path)  # no serializers: bytes as they are
+        try:
+            answer: bytes = await call(raw, timeout=timeout)
+        except grpc.RpcError as error:
+            raise from_call(error, self.gateway.address, writes=writes(path)) from error
+        return answer
+
+    async def close(self) -> None:
+        await self.client.close()
+        await self._channel.close()
+
+
+async def open_door(name: str, gateway: Gateway) -> Door:
+    """The door of that name to a gateway that is started."""
+    if name == IN_PROCESS:
+        return InProcess(gateway)
+    await gateway.listen()
+    return OverGrpc(gateway)
+
+
+def _path(method: str) -> str:
+    return method if method.startswith("/") else MEMORY_SERVICE + method

@@ -1,0 +1,95 @@
+"""Fixtures: a gateway a door, kept for the session, and for each case a namespace of its own.
+
+A suite that wants another gateway overrides `arrange`, which turns the settings that the environment
+asks for into those that are used.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+import pytest_asyncio
+
+from memplane import AsyncClient, AsyncScope, Capabilities
+from memplane_adapters.conformance.memories.doors import DOORS, Door, open_door
+from memplane_gateway.config import Settings, load
+from memplane_gateway.server import Gateway
+
+Arrange: TypeAlias = Callable[[Settings], Settings]
+Opened: TypeAlias = Callable[[], AbstractAsyncContextManager[Door]]
+
+
+@pytest.fixture(scope="session")
+def arrange() -> Arrange:
+    """What is done to the settings before the gateway is made: nothing."""
+    return lambda settings: settings
+
+
+@pytest.fixture(scope="session", params=DOORS)
+def door_name(request: pytest.FixtureRequest) -> str:
+    """The name of the door that cases go through."""
+    name: str = request.param
+    return name
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def door(
+    door_name: str, arrange: Arrange, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Door]:
+    """A way into the gateway that the environment asks for."""
+    async with opened(door_name, arrange(settings_in(tmp_path_factory.mktemp("data")))) as made:
+        yield made
+
+
+@pytest.fixture
+def another(door_name: str, arrange: Arrange, tmp_path: Path) -> Opened:
+    """Opens a gateway of the case's own, with the same configuration over its own data directory."""
+    return lambda: opened(door_name, arrange(settings_in(tmp_path)))
+
+
+@pytest.fixture(scope="session")
+def client(door: Door) -> AsyncClient:
+    """A client at the root of the tenant."""
+    return door.client
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def abilities(client: AsyncClient) -> Capabilities:
+    """What the gateway says that it can do."""
+    return await client.capabilities()
+
+
+@pytest.fixture
+def space(client: AsyncClient) -> AsyncScope:
+    """A namespace that no other case uses."""
+    return client.scope(fresh_label())
+
+
+def fresh_label() -> str:
+    """A label that nobody has used."""
+    return f"case-{uuid.uuid4().hex}"
+
+
+def settings_in(data_dir: Path) -> Settings:
+    """What the environment asks for, with its own state in a directory, listening anywhere."""
+    return load(overrides={"data_dir": str(data_dir), "listen": "127.0.0.1:0"})
+
+
+@asynccontextmanager
+async def opened(name: str, settings: Settings) -> AsyncIterator[Door]:
+    """A gateway of these settings, seen through the door of that name."""
+    gateway = Gateway(settings)
+    await gateway.start()
+    try:
+        door = await open_door(name, gateway)
+        try:
+            yield door
+        finally:
+            await door.close()
+    finally:
+        await gateway.stop(grace=0)

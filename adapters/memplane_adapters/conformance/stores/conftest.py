@@ -1,0 +1,35 @@
+"""The store under test, when the suite is run by its name."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from memplane_adapters.conformance.stores.fixtures import (
+    BackendFactory,
+    backend,
+    key_values,
+    points,
+    subject,
+)
+from memplane_adapters.contract import Adapter
+
+__all__ = ["backend", "backend_factory", "key_values", "points", "subject"]
+
+
+@pytest.fixture
+def backend_factory(tmp_path: Path) -> BackendFactory:
+    """Makes backends of the store that MEMPLANE_CONFORMANCE_STORE names."""
+    name, _, url = os.environ.get("MEMPLANE_CONFORMANCE_STORE", "embedded").partition("+")
+    every = entry_points(group="memplane.adapters")
+    found = every.select(name=name)
+    if not found:
+        installed = ", ".join(sorted(point.name for point in every))
+        pytest.fail(f"no adapter is called {name!r}; installed: {installed}", pytrace=False)
+    adapter = found[name].load()
+    assert isinstance(adapter, Adapter)
+    settings = adapter.settings(**(adapter.from_url(url) if url else {}))
+    return lambda: adapter.connect(settings, tmp_path)

@@ -1,0 +1,164 @@
+"""Filters: what a store declares as exact agrees with the reference evaluator, row by row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from memplane_adapters.conformance.stores.fixtures import NOW, Points, Subject, some_vectors
+from memplane_adapters.conformance.strategies import (
+    NUMBERS,
+    filters,
+    population,
+    simple_conditions,
+)
+from memplane_adapters.contract import (
+    All,
+    AnyOf,
+    Condition,
+    Entry,
+    Filter,
+    Negation,
+    Op,
+    Pushdown,
+    Value,
+    compile_filter,
+)
+
+_ROWS = population()
+_VECTORS = some_vectors(len(_ROWS), seed=4)
+_BATCH = 20
+_EXAMPLES = 100
+"""Batches: 100 of 20 are 2,000 filters."""
+
+_settings = settings(
+    max_examples=_EXAMPLES,
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.filter_too_much,
+    ],
+)
+
+
+def _ops(subject: Subject, pushdown: Pushdown) -> tuple[Op, ...]:
+    ops = tuple(op for op in Op if subject.capabilities.pushdown(op) is pushdown)
+    if not ops:
+        pytest.skip(f"the store declares no operator as {pushdown.value}")
+    return ops
+
+
+async def _populate(subject: Subject) -> None:
+    """The rows, once for all examples of a case, beside ones that must never be found."""
+    if await subject.count(subject.scope("rows")):
+        return
+    made: list[Entry] = []
+    for number, fields in enumerate(_ROWS):
+        options: dict[str, Any] = {"namespace": ("rows",), "time": NOW + number, "fields": fields}
+        if isinstance(subject, Points):
+            made.append(subject.point(f"{number:02}", _VECTORS[number], **options))
+        else:
+            made.append(subject.entry(f"{number:02}", **options))
+    await subject.write(*made)
+    await subject.write(
+        subject.entry("sibling", namespace=("rows-2",), fields=_ROWS[1]),
+        subject.entry("expired", namespace=("rows",), fields=_ROWS[1], expire_time=NOW),
+    )
+
+
+async def _found(subject: Subject, tree: Filter) -> set[str]:
+    """What a scan finds, after a look whether a query and a count say the same."""
+    scope = subject.scope("rows")
+    page = await subject.page(scope, filter=tree, limit=1000)
+    assert page.next is None
+    keys = [row.record.decode() for row in page.rows]
+    assert keys == sorted(keys)
+    assert await subject.count(scope, tree) == len(keys)
+    if isinstance(subject, Points) and subject.capabilities.vector:
+        hits = await subject.search(scope, vector=_VECTORS[0], filter=tree, limit=1000)
+        assert len(hits) == len(set(hits))
+        assert set(hits) == set(keys)
+    return set(keys)
+
+
+def _right(tree: Filter) -> set[str]:
+    matches = compile_filter(tree)
+    return {f"{number:02}" for number, fields in enumerate(_ROWS) if matches(fields)}
+
+
+@_settings
+@given(data=st.data())
+@pytest.mark.asyncio
+async def test_field_2_random_trees_agree_with_the_oracle(
+    subject: Subject, data: st.DataObject
+) -> None:
+    """Of two bounds only the first counted; OR was compiled to AND (also 1, 3, 5, 6)."""
+    ops = _ops(subject, Pushdown.EXACT)
+    await _populate(subject)
+    for tree in data.draw(st.lists(filters(ops), min_size=_BATCH, max_size=_BATCH)):
+        assert await _found(subject, tree) == _right(tree), tree
+
+
+@_settings
+@given(data=st.data())
+@pytest.mark.asyncio
+async def test_supersets_leave_nothing_out(subject: Subject, data: st.DataObject) -> None:
+    ops = _ops(subject, Pushdown.SUPERSET)
+    await _populate(subject)
+    trees = st.lists(simple_conditions(ops), min_size=_BATCH, max_size=_BATCH)
+    for tree in data.draw(trees):
+        assert await _found(subject, tree) >= _right(tree), tree
+
+
+@pytest.mark.parametrize("op", [Op.GT, Op.GTE, Op.LT, Op.LTE])
+@pytest.mark.asyncio
+async def test_field_4_bounds_alone_and_in_pairs(subject: Subject, op: Op) -> None:
+    """A one-sided date filter set all four range ends and always found 0 rows."""
+    if op not in _ops(subject, Pushdown.EXACT):
+        pytest.skip(f"the store does not declare {op.value} as exact")
+    await _populate(subject)
+    bounds: list[Value] = [*NUMBERS, "2026-01-01", "2026-01-01T00:00:00.000001Z"]
+    for bound in bounds:
+        tree = Condition(("n",), op, bound)
+        assert await _found(subject, tree) == _right(tree), tree
+        pair = All((tree, Condition(("n",), op, 9)))
+        assert await _found(subject, pair) == _right(pair), pair
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        All(()),
+        AnyOf(()),
+        Negation(All(())),
+        Condition(("n",), Op.IN, []),
+        Condition(("n",), Op.NOT_IN, []),
+        Condition(("n",), Op.IN, [None]),
+        Condition(("tags",), Op.CONTAINS_ANY, []),
+        Condition(("tags",), Op.CONTAINS_ALL, []),
+        Condition(("a",), Op.IN, [*(f"x{n}" for n in range(999)), "10"]),
+        Condition(("absent",), Op.NE, 1),
+        Condition(("absent",), Op.NOT_IN, [1]),
+        Condition(("absent",), Op.EQ, None),
+        Condition(("absent",), Op.IS_NULL),
+        Condition(("absent",), Op.EXISTS, operand=False),
+        Condition(("absent",), Op.LT, 5),
+        Negation(Condition(("absent",), Op.LT, 5)),
+        Condition(("a",), Op.STARTS_WITH, ""),
+        Condition(("a",), Op.STARTS_WITH, "%"),
+        AnyOf(tuple(Condition(("n",), Op.EQ, n) for n in range(64))),
+    ],
+    ids=repr,
+)
+@pytest.mark.asyncio
+async def test_edges(subject: Subject, tree: Filter) -> None:
+    exact = _ops(subject, Pushdown.EXACT)
+    if not set(exact) >= set(Op):
+        pytest.skip("the store does not declare every operator as exact")
+    await _populate(subject)
+    assert await _found(subject, tree) == _right(tree)

@@ -1,0 +1,16 @@
+"""The embedded store keeps the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from memplane_adapters.conformance.stores import *  # noqa: F403 (the cases)
+from memplane_adapters.conformance.stores import BackendFactory
+from memplane_adapters.embedded import ADAPTER, EmbeddedSettings
+
+
+@pytest.fixture
+def backend_factory(tmp_path: Path) -> BackendFactory:
+    return lambda: ADAPTER.connect(EmbeddedSettings(), tmp_path)
