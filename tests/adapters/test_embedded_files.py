@@ -324,10 +324,29 @@ async def test_a_file_that_vanishes_is_noticed(tmp_path: Path) -> None:
     await store.store.close()
 
 
+async def test_an_empty_store_takes_another_embedding(tmp_path: Path) -> None:
+    """Who starts once without configuration is not bound to what that was."""
+    points = points_of(connect(tmp_path))
+    await points.store.open()
+    await points.store.ensure(COLLECTION)
+    await points.write(points.point("gone"))
+    assert await points.search(vector=vector(1.0)) == ["gone"]
+    await points.store.delete_where(points.scope(), max_revision=2**62)
+    other = Collection(Kind.SEMANTIC, EmbeddingIdentity("new", "model", 3), "words")
+    await points.store.ensure(other)
+    three = np.array([1, 0, 0], np.float32)
+    await points.write(points.point("k", three))
+    assert await points.search(vector=three) == ["k"]
+    with pytest.raises(StoreError):
+        await points.store.ensure(COLLECTION)
+    await points.store.close()
+
+
 async def test_the_embedding_is_remembered(tmp_path: Path) -> None:
     points = points_of(connect(tmp_path))
     await points.store.open()
     await points.store.ensure(COLLECTION)
+    await points.write(points.point("first"))
     await points.store.close()
     points = points_of(connect(tmp_path))
     await points.store.open()

@@ -80,7 +80,8 @@ class VectorStore(Store, Protocol):
         """Make ready what a kind needs, or check it.
 
         Raises IDENTITY_MISMATCH (metadata `stored`, `configured`) when what is there was made with
-        another embedding or analyzer. Never drops and never remakes.
+        another embedding or analyzer. Never drops and never remakes; a store that keeps no row of
+        the kind may take the new one.
         """
         ...
 

@@ -55,10 +55,12 @@ class EmbeddedVectorStore(EmbeddedStore):
     async def ensure(self, collection: Collection) -> None:
         with self._database.call(self) as connected:
             stored = connected.collections.get(collection.kind)
-            if stored is None:
+            if stored != collection:
                 stored = await connected.writer.run(
                     lambda transaction: _record(transaction.connection, collection)
                 )
+                if stored == collection:
+                    connected.indexes.forget()  # loaded ones may have another dimension
                 connected.collections[collection.kind] = stored
             if stored != collection:
                 raise StoreError(
@@ -113,8 +115,10 @@ class EmbeddedVectorStore(EmbeddedStore):
 
 
 def _record(connection: sqlite3.Connection, collection: Collection) -> Collection:
-    """Note what a kind is made with, unless that is noted already; returns what is noted."""
+    """Note what a kind is made with, unless rows were made with something else; returns what is."""
     identity = collection.embedding
+    if not connection.execute(_ANY_OF_KIND, (collection.kind.value,)).fetchone():
+        connection.execute("delete from collection where kind = ?", (collection.kind.value,))
     connection.execute(
         "insert or ignore into collection values (?, ?, ?, ?, ?, ?, ?)",
         (
@@ -181,3 +185,9 @@ def _said(collection: Collection) -> str:
     embedding = collection.embedding
     shape = f"{embedding.metric}, {'' if embedding.normalized else 'not '}normalized"
     return f"{embedding} ({shape}), text analysis {collection.analyzer}"
+
+
+_ANY_OF_KIND = """
+    select 1 from memory indexed by memory_place
+    where partition in (select id from partition where kind = ?) limit 1
+"""

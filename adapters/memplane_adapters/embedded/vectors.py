@@ -242,6 +242,11 @@ class Indexes:
                 elif partition in self._loading:
                     self._loading[partition] += its
 
+    def forget(self) -> None:
+        """Let go of all matrices; the next search loads its own again."""
+        with self._lock:
+            self._loaded.clear()
+
     def get(self, partition: int, dimension: int, load: Callable[[], list[LoadedRow]]) -> Index:
         """The matrix; `load` reads the rows from the file at any moment after it is called."""
         index = self._loaded.get(partition)
