@@ -1,0 +1,147 @@
+"""The benchmarks run and count right, on data made here. No figure of time is looked at."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench import echo, locomo, measure, process, report, startup
+from bench.conversations import dia_ids, read_directory
+
+TURNS = {
+    "session_1": ["I adopted a greyhound called Biscuit", "What a lovely dog", "He is very fast"],
+    "session_2": ["My pottery class begins on Monday", "Bring me a teapot", "The kiln is broken"],
+}
+OBSERVATIONS = [["Ann has a dog", "D1:1"], ["Ann makes pots", ["D2:1", "D2:3"]]]
+QUESTIONS: list[dict[str, Any]] = [
+    {"question": "Who is Biscuit?", "answer": "a dog", "evidence": ["D1:1"], "category": 4},
+    {"question": "When is pottery?", "answer": "x", "evidence": ["D2:1; D2:3"], "category": 2},
+    {"question": "What broke?", "answer": "x", "evidence": ["D:2:3", "D9:9", "D"], "category": 1},
+    {"question": "Who knows?", "answer": "x", "evidence": [], "category": 3},
+    {"question": "Whose teapot?", "answer": "x", "evidence": ["D1:3"], "category": 5},
+]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    conversation: dict[str, Any] = {"speaker_a": "Ann", "speaker_b": "Bob", "qa": QUESTIONS}
+    for number, (session, texts) in enumerate(TURNS.items(), 1):
+        conversation[f"{session}_date_time"] = f"{number}:56 pm on {number} May, 2023"
+        conversation[session] = [
+            {
+                "speaker": "AnnBob"[3 * (turn % 2) :][:3],
+                "dia_id": f"D{number}:{turn + 1}",
+                "text": t,
+            }
+            for turn, t in enumerate(texts)
+        ]
+    conversation["session_1_observation"] = {"Ann": OBSERVATIONS}
+    directory = tmp_path / "conversations"
+    directory.mkdir()
+    (directory / "conversation-1.json").write_text(json.dumps(conversation), encoding="utf-8")
+    return directory
+
+
+def test_a_conversation_is_read(data: Path) -> None:
+    (conversation,) = read_directory(data)
+    assert [turn.dia_id for turn in conversation.turns] == [
+        "D1:1", "D1:2", "D1:3", "D2:1", "D2:2", "D2:3",
+    ]  # fmt: skip
+    assert conversation.turns[1].time == datetime(2023, 5, 1, 13, 56, 1, tzinfo=UTC)
+    assert conversation.speakers == {
+        "Ann": {"sessions": 2, "turns": 4},
+        "Bob": {"sessions": 2, "turns": 2},
+    }
+    assert [seen.evidence for seen in conversation.observations] == [("D1:1",), ("D2:1", "D2:3")]
+    assert [sorted(question.evidence) for question in conversation.questions] == [
+        ["D1:1"],
+        ["D2:1", "D2:3"],
+        ["D2:3"],
+        ["D1:3"],
+    ]
+    assert conversation.asked == 5
+    assert conversation.odd == ("D2:1; D2:3", "D:2:3", "D9:9", "D")
+
+
+@pytest.mark.parametrize(
+    ("evidence", "ids"),
+    [
+        ("D8:6", ["D8:6"]),
+        (["D8:6; D9:17", "D1:2"], ["D8:6", "D9:17", "D1:2"]),
+        (["D:11:26"], ["D11:26"]),
+        (["D30:05"], ["D30:5"]),
+        (["D", "", "8:6", "XD8:6"], []),
+        ([], []),
+    ],
+)
+def test_evidence(evidence: object, ids: list[str]) -> None:
+    assert list(dia_ids(evidence)) == ids
+
+
+def test_a_file_that_is_no_conversation_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds no \*\.json"):
+        read_directory(tmp_path)
+    (tmp_path / "other.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"other\.json is no conversation"):
+        read_directory(tmp_path)
+
+
+def test_recall(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "figures.json"
+    locomo.main(["--data", str(data), "--json", str(file)])
+    figures = json.loads(file.read_text(encoding="utf-8"))["locomo"]
+    assert figures["data"]["questions_with_evidence"] == 4
+    embedded = figures["stores"]["embedded"]
+    assert embedded["ingest"]["items"] == 6 + 2 + 2
+    keyword = embedded["modes"]["auto"]
+    assert keyword["used"] == "keyword"
+    rows = keyword["recall"]
+    assert rows["single-hop"]["hit"]["5"] == 1.0
+    assert rows["temporal"]["hit"]["5"] == 1.0
+    assert rows["temporal"]["evidence"]["5"] == 0.5, "one of two turns has a word of the question"
+    assert rows["adversarial"]["hit"]["20"] == 0.0, "no word in common"
+    assert rows["all"]["questions"] == 4
+    assert set(embedded["modes"]) == {"auto", "keyword", "vector"}
+    printed = capsys.readouterr().out
+    assert "recall@k" in printed
+    assert "\x1b" not in printed, "plain where there is no terminal"
+
+
+def test_echo(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = echo.run(echo.Effort(memories=60, repeats=1, calls=((1, 4), (2, 6))), pin=False)
+    operations = {row["operation"] for row in figures["rows"]}
+    assert len(figures["rows"]) == 2 * len(operations)
+    assert {"get, PROCEDURAL", "search, KEYWORD", "search, VECTOR"} <= operations
+    assert "not pinned" in capsys.readouterr().out
+
+
+def test_start() -> None:
+    assert set(startup.start_empty(process.MEMPLANE)) == {
+        "ready_seconds",
+        "first_answer_ms",
+        "memory_mib",
+    }
+
+
+def test_a_gateway_that_does_not_start_says_why(tmp_path: Path) -> None:
+    with pytest.raises(process.BenchError, match="routs"):
+        process.gateway(tmp_path, {"routs": {}})
+
+
+def test_percentile() -> None:
+    values = [float(number) for number in range(1, 101)]
+    assert measure.percentile(values, 0.50) == 50
+    assert measure.percentile(values, 0.99) == 99
+    assert measure.percentile([7.0], 0.99) == 7
+
+
+def test_what_the_system_does_not_tell_is_null(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    report.write_json(file, {"cpu": float("nan"), "rows": [{"ms": 1.5}]})
+    read = json.loads(file.read_text(encoding="utf-8"))
+    assert read["cpu"] is None
+    assert read["rows"] == [{"ms": 1.5}]
+    assert read["machine"]["cores"]
