@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -58,8 +60,8 @@ def lines(settings: Settings, gateway: Gateway) -> list[str]:
     target = reachable(gateway.address)
     option = "" if target == options.DEFAULT_TARGET else f" --target {shlex.quote(target)}"
     said.append("  try it:")
-    said.append(f'    memplane put "Prefers tea in the morning"{option}')
-    said.append(f"    memplane search tea{option}")
+    said.append(f'    {_program()} put "Prefers tea in the morning"{option}')
+    said.append(f"    {_program()} search tea{option}")
     return said
 
 
@@ -67,3 +69,11 @@ def reachable(address: str) -> str:
     """Where a client on this machine finds a gateway that listens there."""
     host, _, port = address.rpartition(":")
     return f"localhost:{port}" if host in ("0.0.0.0", "[::]", "127.0.0.1") else address  # noqa: S104
+
+
+def _program() -> str:
+    """How a shell finds this program: by its name, or by the path that it was started with."""
+    started = sys.argv[0]
+    found = shutil.which("memplane")
+    by_name = found is not None and Path(found).resolve() == Path(started).resolve()
+    return "memplane" if by_name or Path(started).name != "memplane" else shlex.quote(started)
