@@ -6,6 +6,8 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 	"$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
 	>/dev/null 2>&1 && { echo "$$python"; break; }; done)
 ARGS ?=
+# Test processes; a file's tests stay in one.
+WORKERS ?= 2
 
 UV := .tools/uv/bin/uv
 export UV_PYTHON_DOWNLOADS := never
@@ -42,8 +44,8 @@ serve: $(SERVE_STAMP) ## start the gateway (ARGS="--config memplane.yaml")
 demo: $(SERVE_STAMP) ## see it work: a gateway of its own, a few memories, a search
 	@.venv/bin/memplane demo $(ARGS)
 
-test: $(DEV_STAMP) ## run the tests (ARGS="-k purge -x")
-	@.venv/bin/python -m pytest tests $(ARGS)
+test: $(DEV_STAMP) ## run the tests (ARGS="tests/gateway -k token -x", WORKERS=0 for one by one)
+	@.venv/bin/python -m pytest $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist loadfile) $(ARGS)
 
 check: $(DEV_STAMP) $(PROTO_STAMP) ## all that CI checks beside the tests
 	@$(MAKE) --no-print-directory --keep-going $(CHECKS)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 _COUNTER_BITS = 16
 
@@ -25,6 +26,7 @@ class Clock:
     def __init__(self, wall: Callable[[], int] = wall_micros) -> None:
         self._wall = wall
         self._last = 0
+        self._writing: dict[object, int] = {}
         self._lock = threading.Lock()
 
     def now(self) -> int:
@@ -37,3 +39,20 @@ class Clock:
         with self._lock:
             self._last = max(physical, self._last + 1, above + 1)
             return self._last
+
+    @contextmanager
+    def writing(self) -> Iterator[int]:
+        """Wall time for rows that are written within; `settled` knows that they are under way."""
+        key = object()
+        with self._lock:
+            now = self._writing[key] = self._wall()
+        try:
+            yield now
+        finally:
+            with self._lock:
+                del self._writing[key]
+
+    def settled(self) -> int:
+        """Until when all that was stamped here is written: now, or the oldest write under way."""
+        with self._lock:
+            return min([self._wall(), *self._writing.values()])

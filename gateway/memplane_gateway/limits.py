@@ -16,6 +16,7 @@ ATTRIBUTE_NAME_BYTES = 128
 STRING_BYTES = 262_144
 VALUE_DEPTH = 32
 VALUE_ITEMS = 10_000
+MEMORY_BYTES = 4 * 1024 * 1024
 SHORT_STRING_BYTES = 512
 REQUEST_ID_BYTES = 128
 PATH_NAMES = 16
@@ -39,6 +40,7 @@ SHOWN: dict[str, int] = {
     "string_bytes": STRING_BYTES,
     "value_depth": VALUE_DEPTH,
     "value_items": VALUE_ITEMS,
+    "memory_bytes": MEMORY_BYTES,
     "vector_dimensions": VECTOR_DIMENSIONS,
     "page_items": MAX_PAGE_ITEMS,
     "page_bytes": PAGE_BYTES,

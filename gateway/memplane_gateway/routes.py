@@ -122,6 +122,10 @@ class Route:
             state = RouteState(
                 StoreError(StoreReason.UNAVAILABLE, "no answer to a ping", retryable=True)
             )
+        except Exception as error:  # noqa: BLE001 (logged, and said as the state)
+            # The watch must live: a store that fails in a way of its own is down like any other.
+            _log.exception("bug in a store", extra={"store": self.store_name})
+            state = RouteState(StoreError(StoreReason.PROTOCOL, str(error)))
         changed = (state.error is None) != (self.state.error is None)
         self.state = state
         if changed:
@@ -192,6 +196,8 @@ def durability_refusal(asked: Durability | None, route: Route) -> MemplaneError 
     reached = route.state.durability
     if asked is None:
         return None
+    if reached is None and route.state.error is not None:
+        return route.failure(route.state.error)  # nobody knows what it will reach
     if asked is Durability.MANAGED or reached is Durability.MANAGED:
         enough = reached is Durability.MANAGED and asked is not Durability.DISK
     else:

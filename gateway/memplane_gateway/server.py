@@ -236,8 +236,8 @@ async def serve(settings: Settings, on_ready: Callable[[Gateway], None]) -> None
     """Run a gateway until SIGTERM or SIGINT; a second one ends calls in flight at once."""
     signals = _Signals()
     gateway = Gateway(settings)
-    await gateway.start()
     try:
+        await gateway.start()
         await gateway.listen()
         on_ready(gateway)
         await signals.first.wait()

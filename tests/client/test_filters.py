@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 from google.protobuf import text_format
 
@@ -125,6 +129,13 @@ def test_no_filter() -> None:
         ({"a": {"$exists": 1}}, "bool"),
         ({"a": 2**63}, "2^63".replace("^", r"\^")),
         (attr("a"), "compare it"),
+        ({"a": np.int64(1)}, r"give its \.item\(\)"),
+        ({"a": {"$gt": np.int64(1)}}, r"takes a number.*give its \.item\(\)"),
+        ({"a": {"$lte": np.float32(1)}}, r"takes a number.*give its \.item\(\)"),
+        ({"a": {"$in": np.array([1, 2])}}, r"give its \.item\(\)"),
+        ({"a": {"$in": [1, np.float32(1)]}}, r"give its \.item\(\)"),
+        ({"a": {"$gt": Decimal(1)}}, "takes a number.*give a float"),
+        (7, "is an int; give"),
         ("a == 1", "expression or a dictionary"),
         ([("a", 1)], "expression or a dictionary"),
     ],
@@ -148,6 +159,30 @@ def test_limits() -> None:
         message(~deep)
     with pytest.raises(InvalidArgument, match="16 at most"):
         attr(*"abcdefghijklmnopq")
+
+
+def test_numbers_of_numpy_are_refused_with_advice_on_either_side() -> None:
+    wrongs: list[Callable[[Any], object]] = [
+        lambda number: attr("a") > number,
+        lambda number: number < attr("a"),
+        lambda number: number == attr("a"),
+    ]
+    for number in (np.int64(3), np.uint8(3), np.float32(3)):
+        for wrong in wrongs:
+            with pytest.raises(InvalidArgument, match=r"give its \.item\(\)"):
+                wrong(number)
+    assert message(np.float64(3) < attr("a")) == message(attr("a") > 3.0)
+
+
+def test_a_method_that_is_not_there_is_refused_with_advice() -> None:
+    a: Any = attr("a")
+    for name, instead in (("startswith", "starts_with"), ("isin", "is_in"), ("isnull", "is_null")):
+        with pytest.raises(AttributeError, match=rf"no {name}; write attr\(\.\.\.\)\.{instead}\("):
+            getattr(a, name)
+    with pytest.raises(AttributeError, match=r"no like; it has is_in, not_in, .*is_null, and =="):
+        a.like("x%")
+    assert not hasattr(a, "item")
+    assert message(copy.deepcopy(a) == 1) == message(a == 1)
 
 
 def test_python_s_own_logic_is_refused_with_advice() -> None:

@@ -132,7 +132,7 @@ def test_every_field_of_a_request_can_be_said() -> None:
         "PutMemoriesRequest": "puts request_id min_durability",
         "WriteResult": "ref outcome error etag revision create_time update_time expire_time "
         "searchable replayed durability replicas_acked visible",
-        "SearchResult": "hits mode approximate filter notice",
+        "SearchResult": "hits mode approximate filter notice truncated",
     }
     messages = memory_service_pb2.DESCRIPTOR.message_types_by_name
     for name, fields in said.items():

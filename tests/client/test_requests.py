@@ -71,11 +71,12 @@ def test_uuid7_when_the_counter_is_used_up(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_refs() -> None:
     assert Ref("semantic", ["a", "b"], "k") == Ref(Kind.SEMANTIC, ("a", "b"), "k")
-    assert resolve(("n",), Kind.EPISODIC, "k") == Ref(Kind.EPISODIC, ("n",), "k")
-    assert resolve(("n",), "episodic", None) == Ref(Kind.EPISODIC, ("n",))
-    assert resolve(("n",), REF, None) is REF
+    assert resolve("put", ("n",), Kind.EPISODIC, "k") == Ref(Kind.EPISODIC, ("n",), "k")
+    assert resolve("put", ("n",), "episodic", None) == Ref(Kind.EPISODIC, ("n",))
+    assert resolve("put", ("n",), REF, None) is REF
     wrongs: list[Callable[[], object]] = [
-        lambda: resolve((), REF, "k"),
+        lambda: resolve("get", (), REF, "k"),
+        lambda: resolve("get", (), 7, None),  # type: ignore[arg-type]
         lambda: Ref("sematic"),
         lambda: Ref(Kind.SEMANTIC, "abc"),
         lambda: Ref(Kind.SEMANTIC, ("a", 1)),  # type: ignore[arg-type]
@@ -85,6 +86,26 @@ def test_refs() -> None:
     for wrong in wrongs:
         with pytest.raises(InvalidArgument):
             wrong()
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ("get", "get('semantic', 'tone'); for what set() wrote: value('tone')"),
+        ("delete", "delete('semantic', 'tone'); for what set() wrote: delete('procedural', 'tone')"),
+        ("update", "update('semantic', 'tone'); for what set() wrote: update('procedural', 'tone')"),
+        ("put", "put('semantic', 'tone'); for a value: set('tone', ...); for a text: remember('tone')"),
+    ],
+)  # fmt: skip
+def test_a_key_alone_is_refused_with_what_to_write(call: str, says: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        resolve(call, ("n",), "tone", None)
+    assert str(caught.value).endswith(f": ref: give a kind and a key: {says}")
+    with pytest.raises(InvalidArgument) as caught:
+        resolve(call, ("n",), "tone {} " * 100, None)
+    assert f"{call}('semantic', ...)" in str(caught.value)
+    with pytest.raises(InvalidArgument, match=r"kind: .*semantic"):
+        resolve(call, ("n",), "sematic", "k")
 
 
 def test_a_put_keeps_apart_what_is_absent_and_what_is_null() -> None:
@@ -195,6 +216,8 @@ def test_updates_and_deletes() -> None:
     assert guarded.precondition.if_match == "e"
     with pytest.raises(InvalidArgument, match=r"deletes\[0\]: must be a Ref or Delete"):
         delete_messages(["k"])  # type: ignore[list-item]
+    with pytest.raises(InvalidArgument, match=r"updates\[0\]: must be an Update, not 'k'"):
+        update_messages(["k"])  # type: ignore[list-item]
 
 
 def test_queries() -> None:
@@ -247,10 +270,16 @@ def test_splitting() -> None:
 
 def test_targets() -> None:
     for good in ("localhost:50051", "unix:/run/m.sock", "unix:///run/m.sock", "[::1]:50051",
-                 "dns:///memplane:50051", "unix-abstract:m", "ipv4:127.0.0.1:1"):  # fmt: skip
+                 "dns:///memplane:50051", "unix-abstract:m", "ipv4:127.0.0.1:1", "localhost:65535",
+                 "localhost:0", "vsock:99999:70000", "unix:m:99999",
+                 "ipv4:127.0.0.1:1,127.0.0.1:2"):  # fmt: skip
         assert check_target(good) == good
     for wrong in ("http://localhost:50051", "https://x", "grpc://x:1", "localhost", "[::1]", ""):
         with pytest.raises(InvalidArgument, match=r"host:port or unix:/path"):
+            check_target(wrong)
+    for wrong in ("localhost:99999", "localhost:65536", "[::1]:65536", "dns:///memplane:70000",
+                  "ipv4:127.0.0.1:99999,127.0.0.1:2", "localhost:" + "9" * 5000):  # fmt: skip
+        with pytest.raises(InvalidArgument, match=r"target: .*ports are 0 to 65535"):
             check_target(wrong)
     assert ("grpc.enable_http_proxy", 0) in channel_options("localhost:1")
     assert ("grpc.enable_http_proxy", 0) in channel_options("127.0.0.1:1")

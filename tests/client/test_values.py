@@ -103,10 +103,10 @@ def test_a_tuple_is_a_list_and_an_enum_of_strings_a_string() -> None:
         (date(2026, 1, 1), "value", "aware datetime"),
         ({1, 2}, "value", "list"),
         (Decimal(1), "value", "str"),
-        (uuid.uuid4(), "value", "str"),
+        (uuid.uuid4(), "value", "a uuid.UUID cannot be stored; give its str()"),
         (np.int64(1), "value", ".item()"),
         (np.zeros(2), "value", ".tolist()"),
-        (object(), "value", "object cannot be stored"),
+        (object(), "value", "an object cannot be stored"),
         (datetime.min.replace(tzinfo=timezone(timedelta(hours=1))), "value", "years 1 to 9999"),
     ],
 )

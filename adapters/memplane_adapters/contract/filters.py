@@ -157,15 +157,8 @@ def _equals(operand: Value) -> _Test:
 
 def _is_in(operand: Value) -> _Test:
     assert isinstance(operand, list)
-    strings = frozenset(item for item in operand if isinstance(item, str))
-    others = [_equals(item) for item in operand if not isinstance(item, str)]
-
-    def test(value: Value | _Missing) -> bool:
-        if isinstance(value, str):
-            return value in strings
-        return any(other(value) for other in others)
-
-    return test
+    members = _Members(operand)
+    return members.has
 
 
 def _negated(make: Callable[[Value], _Test]) -> Callable[[Value], _Test]:
@@ -200,28 +193,49 @@ def _ordered(compare: Callable[[int | float, int | float], bool]) -> Callable[[V
 
 
 def _contains(operand: Value) -> _Test:
-    has = _item_equals(operand)
-    return lambda value: isinstance(value, list) and any(has(item) for item in value)
+    return lambda value: isinstance(value, list) and any(equal(item, operand) for item in value)
 
 
 def _contains_any(operand: Value) -> _Test:
     assert isinstance(operand, list)
-    tests = [_item_equals(item) for item in operand]
-    return lambda value: (
-        isinstance(value, list) and any(has(item) for has in tests for item in value)
-    )
+    wanted = _Members(operand)
+    return lambda value: isinstance(value, list) and any(map(wanted.has_item, value))
 
 
 def _contains_all(operand: Value) -> _Test:
     assert isinstance(operand, list)
-    tests = [_item_equals(item) for item in operand]
-    return lambda value: (
-        isinstance(value, list) and all(any(has(item) for item in value) for has in tests)
-    )
+
+    def test(value: Value | _Missing) -> bool:
+        if not isinstance(value, list):
+            return False
+        there = _Members(value)
+        return all(map(there.has_item, operand))
+
+    return test
 
 
-def _item_equals(operand: Value) -> Callable[[Value], bool]:
-    return lambda item: equal(item, operand)
+class _Members:
+    """Items to look values up in: what can be hashed in one step, lists and maps one by one."""
+
+    def __init__(self, items: list[Value]) -> None:
+        self._hashed = {_hashable(item) for item in items if not isinstance(item, list | dict)}
+        self._others = [item for item in items if isinstance(item, list | dict)]
+        self._null = any(item is None for item in items)
+
+    def has(self, value: Value | _Missing) -> bool:
+        """Whether an item equals what stands in a field, where missing is null."""
+        return self._null if isinstance(value, _Missing) else self.has_item(value)
+
+    def has_item(self, value: Value) -> bool:
+        """Whether an item equals a value."""
+        if isinstance(value, list | dict):
+            return any(equal(value, other) for other in self._others)
+        return _hashable(value) in self._hashed
+
+
+def _hashable(value: Value) -> object:
+    """Equal for equal values: hashing alone takes True for 1."""
+    return (bool, value) if isinstance(value, bool) else value
 
 
 def _starts_with(operand: Value) -> _Test:

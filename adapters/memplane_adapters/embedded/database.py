@@ -44,7 +44,7 @@ class Connected:
         """Bytes on disk."""
         total = 0
         for suffix in _SUFFIXES:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 total += Path(f"{self.path}{suffix}").stat().st_size
         return total
 
@@ -52,7 +52,7 @@ class Connected:
         """Notice that the file was deleted or replaced under us."""
         try:
             there = _inode(self.path)
-        except FileNotFoundError:
+        except OSError:
             there = None
         if there != self.inode:
             raise StoreError(

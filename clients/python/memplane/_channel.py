@@ -27,6 +27,9 @@ Option = tuple[str, Any]
 Response = TypeVar("Response", bound=Message)
 
 _LOOPBACK: Final = re.compile(r"(localhost|127\.[\d.]+|\[::1\])(:|$)")
+_PORT: Final = re.compile(r":([0-9]+)(?=,|$)")
+_MAX_PORT: Final = 65_535
+_WITHOUT_IP: Final = frozenset({"unix", "unix-abstract", "vsock"})
 _WITHOUT_PORT: Final = re.compile(r"[^:\[\]/]+|\[[^\]]*\]")
 _MEMPLANE_FILES: Final = (memory_service_pb2.DESCRIPTOR, admin_service_pb2.DESCRIPTOR)
 
@@ -100,7 +103,7 @@ def check_target(target: str) -> str:
     """A target that gRPC understands as it was meant.
 
     Raises:
-        InvalidArgument: It is a URL, or has no port.
+        InvalidArgument: It is a URL, or has no port, or one that does not exist.
     """
     _values.text(target, "target")
     scheme = target.partition(":")[0].lower()
@@ -111,6 +114,13 @@ def check_target(target: str) -> str:
         )
     if not target or _WITHOUT_PORT.fullmatch(target):
         raise InvalidArgument.at("target", f"{target!r} has no port; give host:port or unix:/path")
+    if scheme not in _WITHOUT_IP:
+        for port in _PORT.findall(target):
+            digits = port.lstrip("0")
+            if len(digits) > len(str(_MAX_PORT)) or int(digits or "0") > _MAX_PORT:
+                raise InvalidArgument.at(
+                    "target", f"{target!r} has port {port}; ports are 0 to {_MAX_PORT}"
+                )
     return target
 
 

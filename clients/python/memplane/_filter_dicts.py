@@ -23,6 +23,7 @@ from memplane._filters import (
     condition,
     to_filter,
 )
+from memplane._values import article
 from memplane.v1 import filter_pb2
 
 FilterLike: TypeAlias = "Expression | Mapping[Any, Any]"
@@ -51,7 +52,8 @@ def filter_message(given: FilterLike | None, field: str) -> filter_pb2.Filter | 
         raise InvalidArgument.at(field, "is an attribute alone; compare it: attr('a') == 1")
     if not isinstance(given, Expression):
         raise InvalidArgument.at(
-            field, f"is a {type(given).__name__}; give an expression or a dictionary"
+            field,
+            f"is {article(type(given).__name__)}; give an expression or a dictionary",
         )
     return to_filter(given, field)
 

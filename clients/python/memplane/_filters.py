@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeAlias
 
 from memplane import _values
 from memplane._enums import Op, to_wire
@@ -96,6 +96,8 @@ class Attribute:
 
     __slots__ = ("_path",)
     __hash__: ClassVar[None]  # type: ignore[assignment]
+    __array_ufunc__: ClassVar[None] = None
+    """So that NumPy leaves `np.int64(3) < attr("a")` to this class."""
 
     def __init__(self, path: tuple[str, ...]) -> None:
         self._path = path
@@ -159,6 +161,11 @@ class Attribute:
         """Whether the attribute is null or missing."""
         return self._condition(Op.IS_NULL, wanted)
 
+    if not TYPE_CHECKING:  # so that a type checker still reports a name that is not there
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(_no_method(name), name=name, obj=self)
+
     def __contains__(self, item: object) -> NoReturn:
         raise TypeError("write attr(...).contains(item) instead of `item in attr(...)`")
 
@@ -167,6 +174,16 @@ class Attribute:
 
     def _condition(self, op: Op, operand: Any) -> Condition:
         return condition(self._path, op, operand)
+
+
+def _no_method(name: str) -> str:
+    import difflib
+
+    known = [each for each in vars(Attribute) if not each.startswith("_")]
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    if nearest:
+        return f"attr(...) has no {name}; write attr(...).{nearest[0]}(...)"
+    return f"attr(...) has no {name}; it has {', '.join(known)}, and == != > >= < <="
 
 
 Name: TypeAlias = "str | list[str] | tuple[str, ...]"
@@ -223,7 +240,7 @@ def condition(path: tuple[str, ...], op: Op, operand: Any) -> Condition:
             raise InvalidArgument.at(
                 where,
                 "takes a number, an aware datetime, or an RFC 3339 date or date-time string, "
-                f"not {operand!r}",
+                f"not {operand!r}{_values.hint(operand)}",
             )
     elif op is Op.CONTAINS:
         if isinstance(operand, list | tuple):

@@ -21,16 +21,32 @@ from memplane.v1 import memory_pb2, memory_service_pb2
 # A gateway takes 1,000 items a call and 4 MiB a message.
 MAX_ITEMS: Final = 1000
 MAX_BYTES: Final = 3 * 1024 * 1024
+_SHOWN: Final = 64
 
 Namespace = tuple[str, ...]
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
-def resolve(namespace: Namespace, ref: Ref | Kind | str, key: str | None) -> Ref:
+# What a call that is given a key alone should be instead.
+_INSTEAD: Final = {
+    "get": "; for what set() wrote: value({key})",
+    "put": "; for a value: set({key}, ...); for a text: remember({key})",
+    "update": "; for what set() wrote: update('procedural', {key})",
+    "delete": "; for what set() wrote: delete('procedural', {key})",
+}
+
+
+def resolve(call: str, namespace: Namespace, ref: Ref | Kind | str, key: str | None) -> Ref:
     """The ref that a caller means: itself, or a kind and a key inside a namespace.
 
+    Args:
+        call: The name of the call, for errors.
+        namespace: The namespace that is bound.
+        ref: A ref, or a kind.
+        key: The key beside a kind.
+
     Raises:
-        InvalidArgument: A ref came together with a key.
+        InvalidArgument: A ref came together with a key, or a key alone.
     """
     if isinstance(ref, Ref):
         if key is not None:
@@ -38,7 +54,18 @@ def resolve(namespace: Namespace, ref: Ref | Kind | str, key: str | None) -> Ref
                 "key", "is already in the ref; give a ref, or a kind and a key"
             )
         return ref
-    return Ref(coerce(Kind, ref, "kind"), namespace, key or "")
+    try:
+        kind = coerce(Kind, ref, "kind")
+    except InvalidArgument:
+        if key is not None or not isinstance(ref, str):
+            raise
+        shown = repr(ref) if len(ref) <= _SHOWN else "..."
+        raise InvalidArgument.at(
+            "ref",
+            f"give a kind and a key: {call}('semantic', {shown})"
+            + _INSTEAD[call].format(key=shown),
+        ) from None
+    return Ref(kind, namespace, key or "")
 
 
 def item(given: object, kinds: type | tuple[type, ...], field: str) -> Any:
@@ -47,7 +74,7 @@ def item(given: object, kinds: type | tuple[type, ...], field: str) -> Any:
         names = " or ".join(
             each.__name__ for each in (kinds if isinstance(kinds, tuple) else (kinds,))
         )
-        raise InvalidArgument.at(field, f"must be a {names}, not {given!r}")
+        raise InvalidArgument.at(field, f"must be {_values.article(names)}, not {given!r}")
     return given
 
 

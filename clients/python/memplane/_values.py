@@ -205,13 +205,23 @@ def _deeper(depth: int, field: str) -> None:
 
 
 def _refusal(given: object) -> str:
-    name = type(given).__name__
-    hint = _HINTS.get(name)
+    return f"{article(_type_name(given))} cannot be stored" + hint(given)
+
+
+def hint(given: object) -> str:
+    """What to give instead of something that has no place here, behind "; ". Often nothing."""
+    found = _HINTS.get(type(given).__name__)
     if isinstance(given, date):
-        hint = _HINTS["date"]
-    elif hint is None and hasattr(given, "item"):
-        hint = "give its .item()"
-    return f"a {_type_name(given)} cannot be stored" + (f"; {hint}" if hint else "")
+        found = _HINTS["date"]
+    elif found is None and hasattr(given, "item"):
+        found = "give its .item()"
+    return f"; {found}" if found else ""
+
+
+def article(name: str) -> str:
+    """A noun with "a" or "an" before it."""
+    vowel = name[:1].lower() in set("aeiou") and not name.lower().startswith("uu")
+    return f"{'an' if vowel else 'a'} {name}"
 
 
 def _type_name(given: object) -> str:

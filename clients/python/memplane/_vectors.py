@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from memplane._errors import InvalidArgument
+from memplane._values import article
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +65,7 @@ def from_bytes(packed: bytes) -> array[float] | None:
 
 def _numbers(given: VectorLike, field: str) -> array[float]:
     if isinstance(given, str | Mapping | set | frozenset):
-        raise InvalidArgument.at(field, f"is a {type(given).__name__}; give numbers")
+        raise InvalidArgument.at(field, f"is {article(type(given).__name__)}; give numbers")
     try:
         view = memoryview(cast("bytes", given))
     except TypeError:
@@ -92,7 +93,7 @@ def _numbers(given: VectorLike, field: str) -> array[float]:
 
 def _from_sequence(given: object, field: str) -> array[float]:
     if not isinstance(given, Iterable):
-        raise InvalidArgument.at(field, f"is a {type(given).__name__}; give numbers")
+        raise InvalidArgument.at(field, f"is {article(type(given).__name__)}; give numbers")
     try:
         return array("f", given)
     except (TypeError, ValueError, OverflowError, NotImplementedError) as error:

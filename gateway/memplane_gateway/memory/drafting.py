@@ -6,19 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from memplane_adapters.contract import EmbeddingIdentity, Kind, Value, Vector
-from memplane_gateway.errors import MemplaneError, Violation, invalid
-from memplane_gateway.limits import ATTRIBUTE_ITEMS
+from memplane_gateway.clock import Clock
+from memplane_gateway.errors import Code, MemplaneError, Reason, Violation, invalid
+from memplane_gateway.limits import ATTRIBUTE_ITEMS, MEMORY_BYTES, VALUE_ITEMS
 from memplane_gateway.memory.model import (
     ABSENT,
     Content,
     Episode,
+    Expiry,
     Outcome,
     Provenance,
     Put,
     Record,
     Update,
 )
-from memplane_gateway.memory.shelf import Row, RowWrite
+from memplane_gateway.memory.shelf import Row, RowWrite, etag_of
 
 Fingerprint = Callable[[Content, Vector | None], bytes]
 
@@ -38,65 +40,88 @@ class Draft:
     vector: Vector | None
     embed: bool
     embedding: EmbeddingIdentity | None
-    content_hash: bytes
-    expire_time: int | None
-    ttl: int | None
-    create_time: int
-    update_time: int
-    replaced: Row | None
-    outcome: Outcome
+    expiry: Expiry | None
+    """None: that of the row it replaces."""
+    found: Row | None
+    alive: bool
+    """Whether `found` has not expired."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """What writing it will have done."""
+        return Outcome.UPDATED if self.alive else Outcome.CREATED
+
+    @property
+    def row(self) -> Record | None:
+        """What it replaces."""
+        return self.found.record if self.found is not None else None
 
     def finished(
         self,
         put: Put | Update,
-        revision: int,
+        stamp: Stamp,
         vector: Vector | None,
         identity: EmbeddingIdentity | None,
-        provenance: Provenance,
     ) -> RowWrite:
-        """The row to write, now that its vector is known (None: it has none)."""
-        replaced = self.replaced
+        """The row to write, now that its vector (None: it has none) and its time are known."""
+        before = self.row
+        update_time = max(stamp.now, before.update_time) if before else stamp.now
+        content = _with_event_time(self.content, update_time)
+        expire_time, ttl = None, None
+        if self.expiry is not None:
+            expire_time, ttl = self.expiry.at(update_time), self.expiry.ttl
+        elif before is not None:
+            expire_time, ttl = before.expire_time, before.ttl
         record = Record(
             address=put.address,
-            content=self.content,
-            revision=revision,
-            create_time=self.create_time,
-            update_time=self.update_time,
-            expire_time=self.expire_time,
-            ttl=self.ttl,
-            content_hash=self.content_hash,
+            content=content,
+            revision=stamp.clock.revision(before.revision if before else 0),
+            create_time=before.create_time if before and self.alive else update_time,
+            update_time=update_time,
+            expire_time=expire_time,
+            ttl=ttl,
+            content_hash=stamp.fingerprint(content, vector if content.client_vector else None),
             embedding=identity if vector is not None else None,
-            provenance=provenance,
+            provenance=stamp.provenance,
         )
-        return RowWrite(Row(record, vector), replaced.record.revision if replaced else 0)
+        return RowWrite(Row(record, vector), before.revision if before else 0)
 
 
-def draft_put(put: Put, found: Row | None, now: int, fingerprint: Fingerprint) -> Draft | Unchanged:
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a round of writes puts on all its rows."""
+
+    now: int
+    clock: Clock
+    fingerprint: Fingerprint
+    provenance: Provenance
+
+
+def draft_put(
+    put: Put, found: Row | None, now: int, fingerprint: Fingerprint
+) -> Draft | Unchanged | MemplaneError:
     """A whole memory over what is there. `found` may have expired; then it counts as missing."""
     alive = found if found is not None and found.record.alive(now) else None
     content = put.content
-    expire_time = put.expiry.at(now)
     if put.address.kind is Kind.EPISODIC:
         content = replace(content, episode=content.episode or Episode())
     if alive is not None:
         old = alive.record
         as_before = _at_event_time(content, old.content)
         same = fingerprint(as_before, put.vector) == old.content_hash
-        if same and expire_time == old.expire_time:
+        if same and put.expiry.at(now) == old.expire_time:
             return Unchanged(alive)
         if same:
             content = as_before
-    content = _with_event_time(content, now)
-    return _draft(
-        content,
-        put.vector,
-        expire_time=expire_time,
-        ttl=put.expiry.ttl,
-        found=found,
-        alive=alive,
-        now=now,
-        fingerprint=fingerprint,
-    )
+    if alive is not None and put.minted:
+        # Its key was made of the request id, so this is the same call with another body.
+        return MemplaneError(
+            Code.ALREADY_EXISTS,
+            Reason.MEMORY_EXISTS,
+            "this request id has already made another memory; mint a new one for each call",
+            metadata={"etag": etag_of(alive.record)},
+        )
+    return _draft(content, put.vector, put.expiry, found, alive)
 
 
 def draft_update(
@@ -124,54 +149,29 @@ def draft_update(
         pinned=content.pinned if update.pinned is None else update.pinned,
         client_vector=content.client_vector and not new_text,
     )
+    too_large = _too_large(content)
+    if too_large is not None:
+        return too_large
     vector = found.vector if content.client_vector else None
-    if update.expiry is None:
-        ttl, expire_time = old.ttl, old.expire_time
-    else:
-        ttl, expire_time = update.expiry.ttl, update.expiry.at(now)
-    if fingerprint(content, vector) == old.content_hash and expire_time == old.expire_time:
+    same_expiry = update.expiry is None or update.expiry.at(now) == old.expire_time
+    if same_expiry and fingerprint(content, vector) == old.content_hash:
         return Unchanged(found)
-    return _draft(
-        content,
-        vector,
-        expire_time=expire_time,
-        ttl=ttl,
-        found=found,
-        alive=found,
-        now=now,
-        fingerprint=fingerprint,
-    )
+    return _draft(content, vector, update.expiry, found, found)
 
 
 def _draft(
     content: Content,
     client_vector: Vector | None,
-    *,
-    expire_time: int | None,
-    ttl: int | None,
+    expiry: Expiry | None,
     found: Row | None,
     alive: Row | None,
-    now: int,
-    fingerprint: Fingerprint,
 ) -> Draft:
     vector = client_vector
     embed = client_vector is None and bool(content.text)
     embedding = None
     if embed and alive is not None and _same_text(alive, content):
         vector, embed, embedding = alive.vector, False, alive.record.embedding
-    return Draft(
-        content=content,
-        vector=vector,
-        embed=embed,
-        embedding=embedding,
-        content_hash=fingerprint(content, client_vector),
-        expire_time=expire_time,
-        ttl=ttl,
-        create_time=alive.record.create_time if alive else now,
-        update_time=max(now, found.record.update_time) if found else now,
-        replaced=found,
-        outcome=Outcome.UPDATED if alive else Outcome.CREATED,
-    )
+    return Draft(content, vector, embed, embedding, expiry, found, alive is not None)
 
 
 def _same_text(row: Row, content: Content) -> bool:
@@ -191,3 +191,32 @@ def _at_event_time(content: Content, old: Content) -> Content:
     if old.episode is None or old.episode.event_time is None:
         return content
     return _with_event_time(content, old.episode.event_time)
+
+
+def _too_large(content: Content) -> MemplaneError | None:
+    """Why a memory that grew by updates must not: what is over the limits could not be put again."""
+    values, size = 0, len(content.text.encode())
+    stack: list[Value] = [dict(content.attributes)]
+    if content.value is not ABSENT:
+        stack.append(content.value)
+    while stack:
+        value = stack.pop()
+        if isinstance(value, list | dict):
+            values += len(value)
+            stack += value if isinstance(value, list) else value.values()
+            size += sum(map(len, value)) if isinstance(value, dict) else 0
+        elif isinstance(value, str | bytes):
+            size += len(value.encode() if isinstance(value, str) else value)
+        else:
+            size += 8
+    if values > VALUE_ITEMS:
+        both = f"{values} values with those that are there, but at most {VALUE_ITEMS}"
+        return invalid([Violation("attributes", f"{both} are allowed")])
+    if size > MEMORY_BYTES:
+        return MemplaneError(
+            Code.INVALID_ARGUMENT,
+            Reason.ITEM_TOO_LARGE,
+            f"with what is there the memory has some {size} bytes, above {MEMORY_BYTES}",
+            metadata={"limit_bytes": str(MEMORY_BYTES), "actual_bytes": str(size)},
+        )
+    return None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from memplane_adapters.contract import EmbeddingIdentity, Vector
 from memplane_gateway.embedders import Embedder, EmbedderError, EmbedderReason
 from memplane_gateway.errors import Code, MemplaneError, Reason
+
+_log = logging.getLogger(__name__)
 
 
 class TextVectors:
@@ -53,6 +56,15 @@ class TextVectors:
         try:
             vectors = await self._embedder.embed(ordered)
         except EmbedderError as error:
+            _log.warning(
+                "embedder failed",
+                extra={
+                    "route": self._route,
+                    "embedder": str(self._embedder.identity),
+                    "reason": error.reason.value,
+                    "error": error.message,
+                },
+            )
             raise self._failed(error) from error
         return dict(zip(ordered, vectors, strict=True))
 
@@ -84,7 +96,7 @@ class TextVectors:
                 return MemplaneError(
                     Code.UNAVAILABLE,
                     Reason.EMBEDDER_UNAVAILABLE,
-                    f"{self._route}: the embedder failed or cannot be reached; nothing was written",
+                    f"{self._route}: the embedder failed or cannot be reached; the gateway's log has why",
                     metadata=metadata,
                     retry_after=error.retry_after,
                 )

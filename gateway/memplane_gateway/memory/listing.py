@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from memplane_adapters.contract import Cursor, Order, Scan, Scope
 from memplane_gateway.clock import Clock
+from memplane_gateway.limits import PAGE_BYTES
 from memplane_gateway.memory.model import (
     Caller,
     Counted,
@@ -52,19 +53,23 @@ class Lister:
                 after=position.cursor,
                 descending=listing.descending and not position.second,
             )
+        newest_first = listing.order is Order.UPDATE_TIME and listing.descending
+        since = position.since if position is not None else now
+        if newest_first and position is None and (settled := self._clock.settled()) < now:
+            # What is stamped from here on and not yet there belongs to the end of the walk.
+            since = settled
+            scan = replace(scan, after=Cursor(since - 1, (), ""))
         rows, end = await walk(self._shelf, scan, planned.residual)
         scanned, after = end.scanned, _onward(position, end.next)
-        if listing.order is Order.UPDATE_TIME and listing.descending:
-            if position is None:
+        if newest_first:
+            if position is None and rows:
                 # Above the newest row too, should clocks disagree: what is unchanged comes once.
-                since = max(now, rows[0].record.update_time + 1) if rows else now
-            else:
-                since = position.since
+                since = max(since, rows[0].record.update_time + 1)
             if after is not None:
                 after = replace(after, since=since)
             elif position is None or not position.second:
                 more, after, extra = await self._written_since(
-                    scan, planned, since, listing.page_size - len(rows)
+                    scan, planned, since, listing.page_size - len(rows), rows
                 )
                 rows += more
                 scanned += extra
@@ -83,7 +88,7 @@ class Lister:
         )
 
     async def _written_since(
-        self, scan: Scan, planned: Plan, since: int, room: int
+        self, scan: Scan, planned: Plan, since: int, room: int, so_far: list[Row]
     ) -> tuple[list[Row], Position | None, int]:
         """What was written since a walk newest first began, upwards.
 
@@ -92,10 +97,11 @@ class Lister:
         """
         # No row is at the empty place, so this begins with the very first one written at `since`.
         start = Position(Cursor(since, (), ""), since, second=True)
-        if room <= 0:
+        max_bytes = PAGE_BYTES - sum(row.size for row in so_far)
+        if room <= 0 or max_bytes <= 0:
             return [], start, 0
         scan = replace(scan, after=start.cursor, descending=False, limit=room)
-        rows, end = await walk(self._shelf, scan, planned.residual)
+        rows, end = await walk(self._shelf, scan, planned.residual, max_bytes=max_bytes)
         return rows, _onward(start, end.next), end.scanned
 
     async def count(self, caller: Caller, selection: Selection) -> Counted:

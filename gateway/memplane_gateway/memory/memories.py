@@ -69,11 +69,11 @@ class Memories:
         return await self._writer.delete(removals)
 
     async def get(
-        self, addresses: Sequence[Address], *, vectors: bool, max_bytes: int = REPLY_BYTES
+        self, addresses: Sequence[Address], *, vectors: bool, max_bytes: int, alone: bool
     ) -> list[Memory | None]:
         """Memories by address; None for what is missing or has expired.
 
-        Raises RESOURCE_EXHAUSTED when there are several and they do not fit into a reply.
+        Raises RESOURCE_EXHAUSTED when they do not fit into `max_bytes`, unless it is one alone.
         """
         wanted = list(dict.fromkeys(addresses))
         now = self._clock.now()
@@ -92,8 +92,8 @@ class Memories:
             step = max(1, (max_bytes - size) * len(found) // max(size, 1))
         memories = [found.get(address) for address in addresses]
         size = sum(memory.size for memory in memories if memory is not None)
-        if size > max_bytes and len(addresses) > 1:
-            raise _too_large(max_bytes)
+        if size > max_bytes and not alone:
+            raise _too_large()
         return memories
 
     async def search(self, caller: Caller, search: Search) -> Found:
@@ -109,10 +109,10 @@ class Memories:
         return await self._lister.count(caller, selection)
 
 
-def _too_large(max_bytes: int) -> MemplaneError:
+def _too_large() -> MemplaneError:
     return MemplaneError(
         Code.RESOURCE_EXHAUSTED,
         Reason.REPLY_TOO_LARGE,
-        f"these memories are more than the {max_bytes} bytes of a reply; get fewer at a time",
-        metadata={"limit_bytes": str(max_bytes)},
+        f"these memories are more than the {REPLY_BYTES} bytes of a reply; get fewer at a time",
+        metadata={"limit_bytes": str(REPLY_BYTES)},
     )

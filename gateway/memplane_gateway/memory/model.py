@@ -166,6 +166,8 @@ class Put:
     vector: Vector | None = None
     expiry: Expiry = NEVER
     precondition: Precondition | None = None
+    minted: bool = False
+    """Whether the key was made of the request id."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from memplane_gateway.memory.shelf import (
     open_row,
 )
 from memplane_gateway.memory.walking import walk
+from memplane_gateway.pacing import paced
 
 _OVERFETCH = 4
 
@@ -137,7 +138,7 @@ class Searcher:
         wanted = asked.search.page_size
         while True:
             result = await shelf.query(query)
-            hits, low = self._checked(asked, result.hits)
+            hits, low = await self._checked(asked, result.hits)
             dry = low or (len(result.hits) < query.limit and not result.cut)
             if len(hits) >= wanted or dry or result.cut or query.limit >= self._scan_budget:
                 break
@@ -151,7 +152,9 @@ class Searcher:
             approximate=result.approximate,
         )
 
-    def _checked(self, asked: _Question, hits: tuple[Hit, ...]) -> tuple[list[FoundMemory], bool]:
+    async def _checked(
+        self, asked: _Question, hits: tuple[Hit, ...]
+    ) -> tuple[list[FoundMemory], bool]:
         """The hits that hold against scope, expiry, residual and threshold, in rank order.
 
         Also says whether some fell below the threshold, after which no better ones come.
@@ -159,7 +162,7 @@ class Searcher:
         search, residual = asked.search, asked.planned.residual
         kept: list[FoundMemory] = []
         low = False
-        for hit in hits:
+        async for hit in paced(hits):
             row = open_row(self._shelf.codec, hit, asked.scope)
             if row is None or (residual is not None and not residual(fields_of(row.record))):
                 continue

@@ -42,6 +42,8 @@ from memplane_gateway.pacing import paced
 _THREAD_CHARACTERS = 20_000
 """From so much text on, its analysis (about 2 ms here) would keep other callers waiting."""
 
+_FIRST_CHARACTERS = 64
+
 _log = logging.getLogger(__name__)
 
 
@@ -166,7 +168,11 @@ class VectorShelf:
         """Whether VECTOR or KEYWORD search can find it."""
         if record.embedding is not None:
             return True
-        return self.capabilities.keyword and bool(self.analyzer.terms(record.content.text))
+        text = record.content.text
+        # Most texts have a term at once; the rest of a long one is not looked at for that.
+        return self.capabilities.keyword and bool(
+            self.analyzer.terms(text[:_FIRST_CHARACTERS]) or self.analyzer.terms(text)
+        )
 
     def _points(self, writes: Sequence[RowWrite]) -> list[Write[Point]]:
         return [Write(self._point(write.row), write.expected) for write in writes]

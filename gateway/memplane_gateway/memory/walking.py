@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from memplane_adapters.contract import Cursor, Order, Predicate, Scan
 from memplane_gateway.limits import PAGE_BYTES, SCAN_BYTES
 from memplane_gateway.memory.shelf import Row, Shelf, fields_of, open_row
+from memplane_gateway.pacing import paced
 
 _TALLY_ROWS = 512
 
@@ -35,7 +36,7 @@ async def walk(
             )
         )
         scanned += page.scanned
-        for stored in page.rows:
+        async for stored in paced(page.rows):
             row = open_row(shelf.codec, stored, scan.scope)
             if row is None or (residual is not None and not residual(fields_of(row.record))):
                 continue
@@ -59,7 +60,7 @@ async def tally(shelf: Shelf, scan: Scan, residual: Predicate) -> tuple[int, Pos
             replace(scan, limit=limit, budget=scan.budget - scanned, max_bytes=SCAN_BYTES)
         )
         scanned += page.scanned
-        for stored in page.rows:
+        async for stored in paced(page.rows):
             row = open_row(shelf.codec, stored, scan.scope)
             count += row is not None and residual(fields_of(row.record))
         if page.next is None or scanned >= scan.budget:

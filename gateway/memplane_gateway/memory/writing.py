@@ -18,7 +18,7 @@ from memplane_adapters.contract import (
 )
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason, from_store
-from memplane_gateway.memory.drafting import Draft, Unchanged, draft_put, draft_update
+from memplane_gateway.memory.drafting import Draft, Stamp, Unchanged, draft_put, draft_update
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.model import (
     Caller,
@@ -62,6 +62,7 @@ class Writer:
 
     async def put(self, caller: Caller, puts: Sequence[Put]) -> list[Written]:
         """Write whole memories; no address twice."""
+        made: dict[str, Vector | None] = {}
 
         async def round_(batch: Sequence[Put], rows: Sequence[Row | None]) -> list[Written | None]:
             now = self._clock.now()
@@ -70,12 +71,13 @@ class Writer:
                 alive = row if row is not None and row.record.alive(now) else None
                 refused = refusal(put.precondition, alive.record if alive else None)
                 decided.append(refused or draft_put(put, row, now, self._shelf.codec.fingerprint))
-            return await self._apply(caller, batch, decided)
+            return await self._apply(caller, batch, decided, made)
 
         return await self._until_settled(puts, round_)
 
     async def update(self, caller: Caller, updates: Sequence[Update]) -> list[Written]:
         """Change parts of memories that are there; no address twice."""
+        made: dict[str, Vector | None] = {}
 
         async def round_(
             batch: Sequence[Update], rows: Sequence[Row | None]
@@ -91,7 +93,7 @@ class Writer:
                     decided.append(not_found())
                 else:
                     decided.append(draft_update(update, alive, now, self._shelf.codec.fingerprint))
-            return await self._apply(caller, batch, decided)
+            return await self._apply(caller, batch, decided, made)
 
         return await self._until_settled(updates, round_)
 
@@ -122,12 +124,14 @@ class Writer:
                     settled[index] = self._failed(batch[index].address, result)
             return settled
 
-        return await self._until_settled(removals, round_)
+        return await self._until_settled(removals, round_, vectors=False)
 
     async def _until_settled(
         self,
         items: Sequence[_ItemT],
         round_: Callable[[Sequence[_ItemT], Sequence[Row | None]], Awaitable[list[Written | None]]],
+        *,
+        vectors: bool = True,
     ) -> list[Written]:
         """Run rounds over the items that lost to another writer, until none is left."""
         settled: list[Written | None] = [None] * len(items)
@@ -135,15 +139,14 @@ class Writer:
         for attempt in range(MAX_ATTEMPTS):
             batch = [items[index] for index in pending]
             try:
-                rows = await self._shelf.fetch([item.address for item in batch], vectors=True)
+                rows = await self._shelf.fetch([item.address for item in batch], vectors=vectors)
                 outcomes = await round_(batch, rows)
-            except StoreError as error:
+            except (StoreError, MemplaneError) as error:
                 if len(pending) == len(items):
                     raise
                 # Some items of this call are written already: the others fail alone.
-                outcomes = [
-                    Written(item.address, error=from_store(error, self._route)) for item in batch
-                ]
+                failure = from_store(error, self._route) if isinstance(error, StoreError) else error
+                outcomes = [Written(item.address, error=failure) for item in batch]
             for index, outcome in zip(pending, outcomes, strict=True):
                 settled[index] = outcome
             pending = [index for index in pending if settled[index] is None]
@@ -161,6 +164,7 @@ class Writer:
         caller: Caller,
         batch: Sequence[Put | Update],
         decided: Sequence[Draft | Unchanged | MemplaneError],
+        made: dict[str, Vector | None],
     ) -> list[Written | None]:
         settled: list[Written | None] = [None] * len(batch)
         drafts: dict[int, Draft] = {}
@@ -175,20 +179,18 @@ class Writer:
                 drafts[index] = decision
         if not drafts:
             return settled
-        made = await self._vectors.of(
-            {draft.content.text for draft in drafts.values() if draft.embed}
-        )
+        texts = {draft.content.text for draft in drafts.values() if draft.embed}
+        made.update(await self._vectors.of(texts - made.keys()))
         provenance = Provenance(caller.principal, caller.request_id, caller.source)
-        writes = [
-            draft.finished(
-                batch[index],
-                self._clock.revision(draft.replaced.record.revision if draft.replaced else 0),
-                *self._vector_of(draft, made),
-                provenance,
-            )
-            async for index, draft in paced(drafts.items())
-        ]
-        results = await self._shelf.write(writes)
+        # Stamped after the embedding, which may take long: a walk by update_time has to wait for
+        # what is stamped and not yet there.
+        with self._clock.writing() as now:
+            stamp = Stamp(now, self._clock, self._shelf.codec.fingerprint, provenance)
+            writes = [
+                draft.finished(batch[index], stamp, *self._vector_of(draft, made))
+                async for index, draft in paced(drafts.items())
+            ]
+            results = await self._shelf.write(writes)
         for (index, draft), write, result in zip(drafts.items(), writes, results, strict=True):
             address = batch[index].address
             if result.status is WriteStatus.APPLIED:

@@ -91,7 +91,10 @@ class MemoryService:
                 caller.tenant,
                 f"puts[{index}]",
                 violations,
-                minted="" if item.memory.ref.key else _minted(caller, request.request_id, index),
+                minted=_minted(caller, request.request_id, index)
+                if not item.memory.ref.key
+                else "",
+                replayable=bool(request.request_id),
                 now=now,
             )
             async for index, item in paced(enumerate(request.puts[: limits.BATCH_ITEMS]))
@@ -122,12 +125,17 @@ class MemoryService:
         self._check_token(request.consistency_token, violations)
         violations.raise_if_any()
         found: dict[int, Memory | None] = {}
+        room = limits.REPLY_BYTES
         for kind, indexes in _grouped([address.kind for address in addresses]).items():
             route = self._router[kind]
             with _Translated(route):
                 memories = await route.memories.get(
-                    [addresses[index] for index in indexes], vectors=vectors
+                    [addresses[index] for index in indexes],
+                    vectors=vectors,
+                    max_bytes=room,
+                    alone=len(addresses) == 1,
                 )
+            room -= sum(memory.size for memory in memories if memory is not None)
             found.update(zip(indexes, memories, strict=True))
         response = pb.GetMemoriesResponse()
         async for index, ref in paced(enumerate(request.refs)):
@@ -197,7 +205,7 @@ class MemoryService:
         )
         response = pb.SearchMemoriesResponse()
         for found, search in zip(answers, searches, strict=True):
-            write_found(found, response.results.add(), vectors=search.vectors)
+            await write_found(found, response.results.add(), vectors=search.vectors)
         return response
 
     async def list_memories(
@@ -212,7 +220,7 @@ class MemoryService:
         with _Translated(route):
             page = await route.memories.list(caller, listing)
         response = pb.ListMemoriesResponse()
-        write_page(page, response, vectors=listing.vectors)
+        await write_page(page, response, vectors=listing.vectors)
         return response
 
     async def count_memories(

@@ -117,6 +117,7 @@ def read_put(
     violations: Violations,
     *,
     minted: str,
+    replayable: bool,
     now: int,
 ) -> Put:
     """One memory to write."""
@@ -159,6 +160,7 @@ def read_put(
         if message.HasField("expiry")
         else NEVER,
         precondition=read_precondition(message.precondition, f"{path}.precondition", violations),
+        minted=replayable and not memory.ref.key,
     )
 
 

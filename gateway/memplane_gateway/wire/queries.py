@@ -27,6 +27,7 @@ from memplane_gateway.memory.model import (
     Search,
     Selection,
 )
+from memplane_gateway.pacing import paced
 from memplane_gateway.wire.filters import read_filter
 from memplane_gateway.wire.memories import read_kind, read_labels, read_vector, write_memory
 from memplane_gateway.wire.values import read_time
@@ -129,9 +130,9 @@ def read_listing(message: svc.ListMemoriesRequest, violations: Violations) -> Li
     )
 
 
-def write_found(found: Found, message: svc.SearchResult, *, vectors: bool) -> None:
+async def write_found(found: Found, message: svc.SearchResult, *, vectors: bool) -> None:
     """Set a reply to an answer."""
-    for hit in found.hits:
+    async for hit in paced(found.hits):
         item = message.hits.add(relevance=hit.relevance, score=hit.score)
         write_memory(hit.memory, item.memory, vectors=vectors)
     message.mode = MODE_NUMBERS[found.mode]
@@ -141,9 +142,9 @@ def write_found(found: Found, message: svc.SearchResult, *, vectors: bool) -> No
     _write_report(found.filter, message.filter)
 
 
-def write_page(page: ListedPage, message: svc.ListMemoriesResponse, *, vectors: bool) -> None:
+async def write_page(page: ListedPage, message: svc.ListMemoriesResponse, *, vectors: bool) -> None:
     """Set a reply to a page."""
-    for memory in page.memories:
+    async for memory in paced(page.memories):
         write_memory(memory, message.memories.add(), vectors=vectors)
     message.next_page_token = page.next_page_token
     _write_report(page.filter, message.filter)

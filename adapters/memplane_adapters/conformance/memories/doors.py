@@ -105,7 +105,8 @@ class OverGrpc:
         self.client = AsyncClient(gateway.address)
         # Without the client's retries: a test wants to see what is answered.
         self._channel = grpc.aio.insecure_channel(
-            gateway.address, options=[("grpc.enable_retries", 0)]
+            gateway.address,
+            options=[("grpc.enable_retries", 0), ("grpc.max_receive_message_length", -1)],
         )
 
     async def send(self, method: str, raw: bytes, timeout: float | None = None) -> bytes:  # noqa: ASYNC109

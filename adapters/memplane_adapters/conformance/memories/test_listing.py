@@ -180,24 +180,6 @@ async def test_events_of_all_times_are_in_order(space: AsyncScope) -> None:
     assert [memory.key for memory in recent.memories] == expected[::-1]
 
 
-@EVERY_STORE
-async def test_pages_of_large_memories_are_shorter_and_lose_nothing(
-    space: AsyncScope, kind: Kind
-) -> None:
-    large = "x" * 250_000
-    refs = [space.ref(kind, f"{number:02}") for number in range(40)]
-    await put_all(space, [Put(ref, value=large) for ref in refs])
-    for descending in (False, True):
-        pages = [
-            page
-            async for page in space.list(
-                kind, order=Order.UPDATE_TIME, descending=descending, page_size=1000
-            ).pages()
-        ]
-        assert len(pages) > 1
-        assert sorted(memory.ref for page in pages for memory in page) == refs
-
-
 @EVERY_KIND
 async def test_an_empty_namespace_has_no_pages(space: AsyncScope, kind: Kind) -> None:
     for order, descending in WALKS:

@@ -26,12 +26,16 @@ class AsyncClient(AsyncScope):
     It connects with the first call, and again whenever the connection is lost. One client serves any
     number of tasks, and any number of event loops, one after the other or in several threads.
 
+    `list` is iterated over with `async for`, and asks for page after page meanwhile.
+
     Example:
         async with AsyncClient("localhost:50051") as client:
             ada = client.scope("support-bot", "user-42")
             await ada.remember("Prefers tea in the morning", attributes={"topic": "food"})
             for hit in await ada.search("what does she drink?", filter=attr("topic") == "food"):
                 print(hit.relevance, hit.memory.text)
+            async for memory in ada.list():
+                print(memory.key, memory.text)
     """
 
     def __init__(

@@ -104,7 +104,7 @@ class AsyncReading(AsyncBase):
             MemplaneError: The call failed. An outage is never answered with None.
         """
         found = await self.get_many(
-            (_requests.resolve(self._namespace, ref, key),),
+            (_requests.resolve("get", self._namespace, ref, key),),
             with_vectors=with_vectors,
             consistency_token=consistency_token,
             timeout=timeout,
@@ -253,7 +253,7 @@ class AsyncReading(AsyncBase):
 
     async def count(
         self,
-        kind: Kind | str,
+        kind: Kind | str = Kind.SEMANTIC,
         *,
         filter: FilterLike | None = None,
         exact_namespace: bool = False,
@@ -286,7 +286,7 @@ class AsyncReading(AsyncBase):
 
     def list(
         self,
-        kind: Kind | str,
+        kind: Kind | str = Kind.SEMANTIC,
         *,
         filter: FilterLike | None = None,
         order: Order | str = Order.KEY,
@@ -299,6 +299,8 @@ class AsyncReading(AsyncBase):
         timeout: float | None = None,
     ) -> AsyncMemoryList:
         """Walks over the memories of one kind below the namespace that is bound here.
+
+        It makes no call itself: iterate over what it returns with `async for`.
 
         A memory that stays unchanged during the walk comes exactly once. By UPDATE_TIME one that is
         written meanwhile may come again, and is never skipped.

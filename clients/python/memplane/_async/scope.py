@@ -61,7 +61,13 @@ class AsyncScope(AsyncReading, AsyncWriting):
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> WriteResult:
-        """Keeps a fact: a SEMANTIC memory. Arguments and errors as of `put`."""
+        """Keeps a fact: a SEMANTIC memory. Arguments and errors as of `put`.
+
+        Raises:
+            InvalidArgument: There is nothing to keep: no text, attributes, value or vector.
+        """
+        if text == "" and value is UNSET and vector is None and not attributes:
+            raise InvalidArgument.at("text", "is empty; there is nothing to remember")
         return await self.put(
             Kind.SEMANTIC,
             key,

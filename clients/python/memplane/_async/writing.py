@@ -78,7 +78,7 @@ class AsyncWriting(AsyncBase):
             MemplaneError: Anything else that failed.
         """
         put = Put(
-            _requests.resolve(self._namespace, ref, key),
+            _requests.resolve("put", self._namespace, ref, key),
             text=text,
             attributes=attributes,
             value=value,
@@ -164,7 +164,7 @@ class AsyncWriting(AsyncBase):
             MemplaneError: Anything else that failed.
         """
         change = Update(
-            _requests.resolve(self._namespace, ref, key),
+            _requests.resolve("update", self._namespace, ref, key),
             text=text,
             attributes=attributes,
             remove_attributes=remove_attributes,
@@ -220,7 +220,9 @@ class AsyncWriting(AsyncBase):
             MemplaneError: The memory was not deleted, or perhaps was: see `ambiguous`.
         """
         delete = Delete(
-            _requests.resolve(self._namespace, ref, key), if_match=if_match, if_present=if_present
+            _requests.resolve("delete", self._namespace, ref, key),
+            if_match=if_match,
+            if_present=if_present,
         )
         return _single(
             await self.delete_many(

@@ -25,12 +25,16 @@ class Client(Scope):
     It connects with the first call, and again whenever the connection is lost. One client serves any
     number of threads.
 
+    `list` is iterated over with `for`, and asks for page after page meanwhile.
+
     Example:
         with Client("localhost:50051") as client:
             ada = client.scope("support-bot", "user-42")
             ada.remember("Prefers tea in the morning", attributes={"topic": "food"})
             for hit in ada.search("what does she drink?", filter=attr("topic") == "food"):
                 print(hit.relevance, hit.memory.text)
+            for memory in ada.list():
+                print(memory.key, memory.text)
     """
 
     def __init__(

@@ -103,7 +103,7 @@ class Reading(Base):
             MemplaneError: The call failed. An outage is never answered with None.
         """
         found = self.get_many(
-            (_requests.resolve(self._namespace, ref, key),),
+            (_requests.resolve("get", self._namespace, ref, key),),
             with_vectors=with_vectors,
             consistency_token=consistency_token,
             timeout=timeout,
@@ -250,7 +250,7 @@ class Reading(Base):
 
     def count(
         self,
-        kind: Kind | str,
+        kind: Kind | str = Kind.SEMANTIC,
         *,
         filter: FilterLike | None = None,
         exact_namespace: bool = False,
@@ -283,7 +283,7 @@ class Reading(Base):
 
     def list(
         self,
-        kind: Kind | str,
+        kind: Kind | str = Kind.SEMANTIC,
         *,
         filter: FilterLike | None = None,
         order: Order | str = Order.KEY,
@@ -296,6 +296,8 @@ class Reading(Base):
         timeout: float | None = None,
     ) -> MemoryList:
         """Walks over the memories of one kind below the namespace that is bound here.
+
+        It makes no call itself: iterate over what it returns with `for`.
 
         A memory that stays unchanged during the walk comes exactly once. By UPDATE_TIME one that is
         written meanwhile may come again, and is never skipped.

@@ -60,7 +60,13 @@ class Scope(Reading, Writing):
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> WriteResult:
-        """Keeps a fact: a SEMANTIC memory. Arguments and errors as of `put`."""
+        """Keeps a fact: a SEMANTIC memory. Arguments and errors as of `put`.
+
+        Raises:
+            InvalidArgument: There is nothing to keep: no text, attributes, value or vector.
+        """
+        if text == "" and value is UNSET and vector is None and not attributes:
+            raise InvalidArgument.at("text", "is empty; there is nothing to remember")
         return self.put(
             Kind.SEMANTIC,
             key,

@@ -77,7 +77,7 @@ class Writing(Base):
             MemplaneError: Anything else that failed.
         """
         put = Put(
-            _requests.resolve(self._namespace, ref, key),
+            _requests.resolve("put", self._namespace, ref, key),
             text=text,
             attributes=attributes,
             value=value,
@@ -163,7 +163,7 @@ class Writing(Base):
             MemplaneError: Anything else that failed.
         """
         change = Update(
-            _requests.resolve(self._namespace, ref, key),
+            _requests.resolve("update", self._namespace, ref, key),
             text=text,
             attributes=attributes,
             remove_attributes=remove_attributes,
@@ -219,7 +219,9 @@ class Writing(Base):
             MemplaneError: The memory was not deleted, or perhaps was: see `ambiguous`.
         """
         delete = Delete(
-            _requests.resolve(self._namespace, ref, key), if_match=if_match, if_present=if_present
+            _requests.resolve("delete", self._namespace, ref, key),
+            if_match=if_match,
+            if_present=if_present,
         )
         return _single(
             self.delete_many(

@@ -1,0 +1,18 @@
+"""A file of cases that nobody runs proves nothing."""
+
+from pathlib import Path
+
+from memplane_adapters.conformance import memories, stores
+from memplane_adapters.conformance.memories import helpers, test_keys
+from memplane_adapters.conformance.stores import test_values
+
+
+def test_every_file_of_cases_is_run_here() -> None:
+    there = {path.name for path in Path(memories.__path__[0]).glob("test_*.py")}
+    here = {path.name for path in Path(__file__).parent.glob("test_*.py")}
+    assert here - {Path(__file__).name} == there
+
+
+def test_failing_assertions_of_the_suite_show_their_values() -> None:
+    for module in (memories, stores, helpers, test_keys, test_values):
+        assert "@pytest_ar" in vars(module), f"{module.__name__} was imported without rewriting"
