@@ -48,8 +48,9 @@ def test_serve_says_where_it_listens_and_what_it_keeps(serve: Any, tmp_path: Pat
         address = said[0].rsplit(" ", 1)[1]
         assert said[0].startswith("memplane ")
         assert address.startswith("127.0.0.1:")
-        assert said[1].split(", ")[0] == "  semantic   -> embedded (embedded)"
-        assert "durability DISK" in said[3]
+        assert said[1] == f"  data: {tmp_path / 'data'}"
+        assert said[2].startswith("  semantic   -> embedded, durability")
+        assert "durability DISK" in said[4]
         assert any("words, not meaning" in line for line in said)
         assert not any("authentication" in line for line in said)
         assert f"--target localhost:{address.rsplit(':')[1]}" in said[-1]
@@ -100,10 +101,12 @@ def test_a_directory_has_one_gateway_and_a_port_too(serve: Any, tmp_path: Path) 
         address = said[0].rsplit(" ", 1)[1]
         second = memplane("serve", "--data", "data", "--listen", "127.0.0.1:0", cwd=tmp_path)
         assert second.returncode == 78
-        assert "is in use by process" in second.stderr
+        assert f"the data directory {tmp_path / 'data'} is in use by process" in second.stderr
+        assert "--data DIR" in second.stderr
         taken = memplane("serve", "--data", "other", "--listen", address, cwd=tmp_path)
         assert taken.returncode == 69
         assert f"cannot listen on {address}" in taken.stderr
+        assert "--listen 127.0.0.1:0" in taken.stderr
 
 
 # --- demo ---------------------------------------------------------------------------------------
@@ -175,6 +178,54 @@ def test_doctor_tells_of_a_directory_in_use(run: Run, serve: Any, tmp_path: Path
     assert "is in use by process" in result.stdout
 
 
+def found(result: Result) -> dict[str, str]:
+    return {each["name"]: each["found"] for each in json.loads(result.stdout)["checks"]}
+
+
+def test_doctor_tries_the_embedders(run: Run) -> None:
+    Path("memplane.yaml").write_text(
+        "data_dir: data\nlisten: 127.0.0.1:0\n"
+        "routes: {semantic: {embedder: minilm}}\n"
+        "embedders:\n"
+        "  minilm: {provider: openai, base_url: 'http://localhost:1/v1', model: m, dimension: 8}\n"
+        "  spare: {provider: hash}\n"
+    )
+    result = run("doctor", "-o", "json")
+    assert (result.exit_code, verdicts(result)["embedder minilm"]) == (1, "fail")
+    assert (
+        "http://localhost:1/v1/embeddings cannot be reached: " in found(result)["embedder minilm"]
+    )
+    assert verdicts(result)["embedders.spare"] == "warn"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "embedders: {hash: {dimension: 256}}\n",
+        "routes: {semantic: {language: german}}\n",
+    ],
+)
+def test_doctor_finds_data_of_another_embedder_or_language(
+    run: Run, serve: Any, tmp_path: Path, change: str
+) -> None:
+    with serve(tmp_path, "--data", "data", "--listen", "127.0.0.1:0") as (_, said):
+        target = said[0].rsplit(" ", 1)[1]
+        assert run("put", "Prefers tea", "--target", target).exit_code == 0
+    arguments = ("doctor", "--data", "data", "--listen", "127.0.0.1:0", "-o", "json")
+    assert verdicts(run(*arguments))["store embedded"] == "ok"
+    Path("memplane.yaml").write_text(change)
+    result = run(*arguments)
+    assert (result.exit_code, verdicts(result)["store embedded"]) == (1, "fail")
+    assert "; configured: " in found(result)["store embedded"]
+
+
+def test_doctor_tries_to_write_where_the_data_is_to_lie(run: Run) -> None:
+    if not Path("/proc/self").exists():
+        pytest.skip("no /proc, in which nobody can make a directory")
+    result = run("doctor", "--data", "/proc/x", "--listen", "127.0.0.1:0", "-o", "json")
+    assert (result.exit_code, verdicts(result)["data directory"]) == (1, "fail")
+
+
 # --- config and version -------------------------------------------------------------------------
 
 
@@ -194,6 +245,13 @@ def test_config_check(run: Run) -> None:
         "memplane.yaml",
         3,
     )
+
+
+def test_config_check_names_what_no_route_uses(run: Run) -> None:
+    Path("memplane.yaml").write_text("stores: {spare: {adapter: embedded, path: spare.db}}\n")
+    result = run("config", "check")
+    assert (result.exit_code, result.stderr) == (0, "note: used by no route: stores.spare\n")
+    assert json.loads(run("config", "check", "-o", "json").stdout)["unused"] == ["stores.spare"]
 
 
 def test_config_show_hides_secrets(run: Run) -> None:
@@ -220,6 +278,16 @@ def test_version(run: Run) -> None:
     assert run("version").stdout.startswith("memplane-gateway ")
     assert run("--version").stdout == run("version").stdout
     assert "sqlite" in json.loads(run("version", "-o", "json").stdout)
+
+
+def test_help_shows_every_form_of_an_address(run: Run) -> None:
+    assert "host:port, [v6]:port or unix:PATH" in run("serve", "--help").stdout
+
+
+def test_serve_has_no_port_and_says_what_it_has(run: Run) -> None:
+    result = run("serve", "--port", "8080")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--listen 127.0.0.1:8080" in result.stderr
 
 
 def test_help_is_light() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -117,6 +118,56 @@ def test_what_is_stored_does_not_steer_the_terminal(call: Run) -> None:
         assert "\\x1b[31m alert\\x07" in shown
 
 
+def test_a_namespace_is_shown_as_it_is_given(run: Run, target: str, namespace: str) -> None:
+    space = ("--target", target, "-n", namespace)
+    for labels in (("-n", "a/b"), ("-n", "a", "-n", "b")):
+        assert run("put", "tea", *space, *labels).exit_code == 0
+    shown = run("list", *space).stdout
+    assert f"-n {namespace} -n a/b " in shown
+    assert f"-n {namespace} -n a -n b " in shown
+    missing = run("get", "nix", "--target", target, "-n", "a b", "-n", "c")
+    assert missing.stderr == "memplane: no semantic memory \"nix\" in the namespace -n 'a b' -n c\n"
+    assert "the root namespace" in run("get", "nix", "--target", target).stderr
+
+
+def test_keys_are_whole_on_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from memplane_gateway.cli import output
+
+    key = "01a1fee1-b34c-4c2e-9d1a-2f6d2f7c8e11"
+    columns = ("NAMESPACE", "KEY", "TEXT", "ATTRIBUTES", "UPDATED")
+    row = ("-n support-bot", key, "Prefers tea in the morning", {"topic": "food"})
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    output.print_table(columns, [(*row, "2026-11-21 16:24:43Z")], shorten=True)
+    shown = capsys.readouterr().out
+    assert key in shown
+    assert "2026-11-21" in shown
+    assert max(map(len, re.sub(r"\033\[\d*m", "", shown).splitlines())) <= 80
+    output.print_table(("PERSISTENT", "AN OK SURVIVES"), [("yes", "a loss of power (disk)")])
+    assert "PERSISTENT" in capsys.readouterr().out
+    long = "k" * 150
+    output.print_table(("KEY",), [(long,)], shorten=True)
+    assert "".join(capsys.readouterr().out.split()).count("k") == 150
+
+
+def test_errors_are_json_where_results_are(call: Run) -> None:
+    missing = call("get", "nix", "-o", "json")
+    assert (missing.exit_code, missing.stdout) == (1, "")
+    assert json.loads(missing.stderr)["error"]["code"] == "NOT_FOUND"
+    for wrong in (("put",), ("search", "x", "--limit", "0"), ("get", "k", "--nosuch")):
+        result = call(*wrong, "-o", "json")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert json.loads(result.stderr)["error"]["code"] == "INVALID_ARGUMENT"
+
+
+def test_a_port_beyond_the_highest_is_not_dialled(run: Run) -> None:
+    result = run("count", "--target", "localhost:99999", "-o", "json")
+    assert result.exit_code == 2
+    assert "up to 65535" in json.loads(result.stderr)["error"]["message"]
+
+
 def test_delete(call: Run) -> None:
     call("put", "a", "--key", "a")
     tried = document(call("delete", "a", "b", "--dry-run", "-o", "json"))
@@ -146,6 +197,7 @@ def test_status(run: Run, target: str) -> None:
     "arguments",
     [
         ("put",),
+        ("put", ""),
         ("put", "x", "--attr", "novalue"),
         ("put", "x", "--attr", "a=1", "--attr", "a=2"),
         ("put", "x", "--value", "{"),

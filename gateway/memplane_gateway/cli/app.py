@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
+from collections.abc import Sequence
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from memplane_gateway.cli import (
     config,
@@ -25,8 +28,35 @@ from memplane_gateway.cli import (
 )
 from memplane_gateway.cli import list as listing
 
+
+class _Words(TyperGroup):
+    """The words; where the output is to be JSON, wrong usage is told in JSON, too."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **named: Any) -> Any:
+        given = list(sys.argv[1:] if args is None else args)
+        if not _wants_json(given):
+            return super().main(args, *rest, **named)
+        try:
+            code = super().main(args, *rest, **{**named, "standalone_mode": False})
+        except Exception as error:
+            said = getattr(error, "format_message", None)
+            if said is None:
+                raise
+            exits.say_json("INVALID_ARGUMENT", said())
+            code = getattr(error, "exit_code", exits.USAGE)
+        sys.exit(code if isinstance(code, int) else exits.OK)
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    pairs = itertools.pairwise(arguments)
+    return any(each in ("--output=json", "-ojson") for each in arguments) or any(
+        option in ("-o", "--output") and value == "json" for option, value in pairs
+    )
+
+
 app = typer.Typer(
     name="memplane",
+    cls=_Words,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

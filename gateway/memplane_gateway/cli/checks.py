@@ -9,12 +9,20 @@ import re
 import socket
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from memplane_gateway.cli.findings import Check, Verdict
 from memplane_gateway.cli.serve import reachable
-from memplane_gateway.config import Address, ConfigError, Settings, load, probe
+from memplane_gateway.config import (
+    Address,
+    ConfigError,
+    Settings,
+    load,
+    probe,
+    probe_embedder,
+)
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_SQLITE = (3, 35)  # RETURNING
@@ -43,6 +51,10 @@ def examine(config: Path | None, data: Path | None, listen: str | None) -> list[
     elif not any(check.verdict is Verdict.FAIL for check in checks):
         checks += _stores(settings)
     checks += _embedders(settings)
+    checks += [
+        Check(path, Verdict.WARN, "used by no route", "name it under routes, or take it out")
+        for path in settings.unused
+    ]
     return checks
 
 
@@ -74,9 +86,10 @@ def _data_directory(path: Path) -> Iterator[Check]:
     if not there.is_dir():
         yield Check(name, Verdict.FAIL, f"{there} is not a directory", "choose another: --data DIR")
         return
-    if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
+    reason = _not_writable(there)
+    if reason:
         do = f"give user {os.geteuid()} the right to write, or choose another: --data DIR"
-        yield Check(name, Verdict.FAIL, f"{there} is not writable", do)
+        yield Check(name, Verdict.FAIL, f"{there} is not writable: {reason}", do)
         return
     kind = _file_system(there)
     found = str(path) if path.exists() else f"{path} (will be made)"
@@ -87,6 +100,15 @@ def _data_directory(path: Path) -> Iterator[Check]:
     free = space.f_bavail * space.f_frsize
     if free < 256 * 1024 * 1024:
         yield Check(name, Verdict.WARN, f"{free // 2**20} MiB free", "make room")
+
+
+def _not_writable(directory: Path) -> str:
+    """Why nothing can be made there, found by trying; root may, where the rights say no."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".memplane-doctor-", dir=directory):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def _file_system(path: Path) -> str:
@@ -164,13 +186,13 @@ def _stores(settings: Settings) -> Iterator[Check]:
         if store.adapter == "embedded" and not settings.data_dir.exists():
             yield Check(f"store {name}", Verdict.OK, "will be made at the first start")
             continue
-        found = probe(store, settings.data_dir)
+        found = probe(settings, name)
         if found.error:
             yield Check(
                 f"store {name}",
                 Verdict.FAIL,
                 found.error,
-                f"see stores.{name} in the configuration",
+                f"see stores.{name} and its routes in the configuration",
             )
         else:
             seen = f"answers in {found.ping_seconds * 1000:.1f} ms, durability {found.durability}"
@@ -181,9 +203,15 @@ def _embedders(settings: Settings) -> Iterator[Check]:
     routes = settings.routes
     for name in dict.fromkeys((routes.semantic.embedder, routes.episodic.embedder)):
         embedder = settings.embedders[name]
-        if embedder.provider == "hash":
+        tried = probe_embedder(embedder)
+        if tried.error:
+            do = f"see embedders.{name} in the configuration"
+            yield Check(f"embedder {name}", Verdict.FAIL, tried.error, do)
+        elif embedder.provider == "hash":
             do = "configure one that does: docs/configuration.md, embedders"
             yield Check(f"embedder {name}", Verdict.WARN, "matches words, not meaning", do)
         else:
             found = f"{embedder.provider}, dimension {embedder.dimension}"
+            if embedder.provider != "none":
+                found += f", answers in {tried.ping_seconds * 1000:.0f} ms"
             yield Check(f"embedder {name}", Verdict.OK, found)

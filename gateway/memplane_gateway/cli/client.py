@@ -16,6 +16,7 @@ from memplane_gateway.cli.options import OutputForm
 if TYPE_CHECKING:
     from memplane import Client, MemplaneError
 
+HIGHEST_PORT = 65_535
 _CODES = {
     "INVALID_ARGUMENT": exits.USAGE,
     "OUT_OF_RANGE": exits.USAGE,
@@ -29,6 +30,11 @@ def calling(target: str, timeout: float, form: OutputForm) -> Iterator[Client]:
     """A client; what a call raises ends the program with a sentence and its exit status."""
     from memplane import Client, MemplaneError
 
+    port = target.rpartition(":")[2]
+    if not target.startswith("unix:") and port.isdecimal() and int(port) > HIGHEST_PORT:
+        raise typer.BadParameter(
+            f"a port is a number up to {HIGHEST_PORT}, not {port}", param_hint="--target"
+        )
     try:
         with Client(target, timeout=timeout) as client:
             yield client

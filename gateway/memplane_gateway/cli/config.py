@@ -43,10 +43,12 @@ def check(
                 exits.say(str(problem))
         raise typer.Exit(exits.CONFIG) from None
     if form is options.OutputForm.JSON:
-        output.print_json({"ok": True, "problems": []})
+        output.print_json({"ok": True, "problems": [], "unused": list(settings.unused)})
         return
     where = settings.file or "no file: the defaults and the environment"
     sys.stdout.write(f"ok ({where})\n")
+    for path in settings.unused:
+        exits.say(f"note: used by no route: {path}")
 
 
 @app.command()

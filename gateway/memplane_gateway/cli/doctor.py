@@ -18,7 +18,7 @@ def doctor(
     ] = None,
     form: options.Output = options.OutputForm.TABLE,
 ) -> None:
-    """Check versions, configuration, data directory, port and stores. Exit status 1 on a failure."""
+    """Check versions, configuration, directory, port, stores, embedders. Status 1 on a failure."""
     from memplane_gateway.cli.checks import examine
 
     checks = examine(config, data, listen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import NoReturn
 
@@ -24,6 +25,12 @@ def say(message: str) -> None:
     """Tells people something, on stderr: stdout is for results."""
     sys.stderr.write(f"{message}\n")
     sys.stderr.flush()
+
+
+def say_json(code: str, message: str) -> None:
+    """Tells programs what went wrong, in the form that errors of the gateway have."""
+    error = {"code": code, "reason": "", "message": message, "metadata": {}}
+    say(json.dumps({"error": error}, ensure_ascii=False))
 
 
 def leave(code: int, message: str = "") -> NoReturn:

@@ -23,7 +23,13 @@ def get(
     with calling(target, timeout, form) as client:
         memory = scoped(client, namespace).get(kind.value, key)
     if memory is None:
-        exits.leave(exits.FAILED, f'no {kind.value} memory "{output.visible(key)}" there')
+        labels = output.visible(output.namespace(namespace or ()))
+        where = f"the namespace {labels}" if labels else "the root namespace (no -n was given)"
+        message = f'no {kind.value} memory "{output.visible(key)}" in {where}'
+        if form is options.OutputForm.JSON:
+            exits.say_json("NOT_FOUND", message)
+            exits.leave(exits.FAILED)
+        exits.leave(exits.FAILED, message)
     if form is options.OutputForm.JSON:
         output.print_json(output.memory(memory))
         return

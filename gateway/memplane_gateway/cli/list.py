@@ -36,7 +36,7 @@ def list_(
     timeout: options.Timeout = options.DEFAULT_TIMEOUT,
     form: options.Output = options.OutputForm.TABLE,
 ) -> None:
-    """List memories below a namespace; with --output json one a line, as they come."""
+    """List memories below a namespace. With --output json JSON Lines: one document a line."""
     given = read_filter(filter_text)
     with calling(target, timeout, form) as client:
         memories = scoped(client, namespace).list(
@@ -47,5 +47,7 @@ def list_(
                 output.print_json(output.memory(memory), one_line=True)
             sys.stdout.flush()
             return
-        rows = [(*output.memory_row(memory), memory.update_time) for memory in memories]
+        rows = [
+            (*output.memory_row(memory), output.row_time(memory.update_time)) for memory in memories
+        ]
     output.print_table(("NAMESPACE", "KEY", "TEXT", "ATTRIBUTES", "UPDATED"), rows, shorten=True)

@@ -38,7 +38,9 @@ DEFAULT_TARGET = "localhost:50051"
 Kind = Annotated[KindName, typer.Option("--kind", "-k", help="The kind of memory.")]
 Namespace = Annotated[
     list[str] | None,
-    typer.Option("--namespace", "-n", help="A label of the namespace; repeat it for a path."),
+    typer.Option(
+        "--namespace", "-n", help="A label of the namespace; repeat it for a path: -n a -n b."
+    ),
 ]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds to wait at most.")]
 DEFAULT_TIMEOUT = 30.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -67,7 +68,18 @@ def memory(given: Any) -> dict[str, Any]:
 def memory_row(given: Any) -> tuple[Any, ...]:
     """The cells of a memory: namespace, key, text (or payload), attributes."""
     text = given.text or (output_value(given.value) if given.has_value else None)
-    return ("/".join(given.namespace) or "-", given.key, text, dict(given.attributes) or None)
+    return (namespace(given.namespace) or "-", given.key, text, dict(given.attributes) or None)
+
+
+def namespace(labels: Sequence[str]) -> str:
+    """A namespace the way the command line takes it, so that it can be copied back."""
+    return " ".join(f"-n {shlex.quote(label)}" for label in labels)
+
+
+def row_time(time: datetime | None) -> str | None:
+    """An instant for a table: to the second, with a space at which a narrow terminal may wrap."""
+    shown = rfc3339(None if time is None else time.replace(microsecond=0))
+    return None if shown is None else shown.replace("T", " ")
 
 
 def memory_pairs(given: Any) -> Iterable[tuple[str, Any]]:
@@ -138,7 +150,13 @@ def print_table(
     """Prints rows: with lines on a terminal, else as plain columns that a script can cut."""
     cells = [[cell(value) for value in row] for row in rows]
     if shorten:
-        cells = [[shortened(text) for text in row] for row in cells]
+        cells = [
+            [
+                text if column in _WHOLE else shortened(text)
+                for column, text in zip(columns, row, strict=True)
+            ]
+            for row in cells
+        ]
     if sys.stdout.isatty():
         _rich(columns, cells)
         return
@@ -149,6 +167,15 @@ def print_table(
         sys.stdout.write("  ".join(padded).rstrip() + "\n")
 
 
+_WHOLE = ("KEY",)
+"""Columns that people copy: never cut."""
+
+_UNBROKEN = 40
+"""Cells of these columns stay on one line up to so many characters: a UUID does."""
+
+_NARROWEST = {"UPDATED": 10}
+"""A date is not broken."""
+
 COLOURS = {"ok": "green", "serving": "green", "warn": "yellow", "fail": "red", "not serving": "red"}
 
 
@@ -158,10 +185,35 @@ def _rich(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(text, style=COLOURS.get(text, "")) for text in row))
-    Console().print(table)
+    lines = list(rows)
+    console = Console()
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    room = console.width - 2 * len(columns)  # between columns: a space and a line that is none
+    for column, width in zip(columns, _widths(columns, lines, room), strict=True):
+        table.add_column(column, overflow="fold", width=width)
+    for line in lines:
+        table.add_row(*(Text(text, style=COLOURS.get(text, "")) for text in line))
+    console.print(table, crop=False)
+
+
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> list[int]:
+    """What each column gets: all that it wants, or else what it needs and a fair share."""
+    from rich.cells import cell_len
+
+    wanted: list[int] = []
+    widths: list[int] = []
+    for index, column in enumerate(columns):
+        wide = max([len(column), *(cell_len(row[index]) for row in rows)])
+        whole = wide if column in _WHOLE and wide <= _UNBROKEN else 0
+        least = max(_NARROWEST.get(column, 0), whole, *map(len, column.split()), 0)
+        wanted.append(wide)
+        widths.append(min(least, wide))
+    for _ in range(room - sum(widths)):
+        growing = [at for at, width in enumerate(widths) if width < wanted[at]]
+        if not growing:
+            break
+        widths[min(growing, key=widths.__getitem__)] += 1
+    return widths
 
 
 def print_pairs(pairs: Iterable[tuple[str, Any]]) -> None:

@@ -55,7 +55,9 @@ def put(
     memplane put "Prefers tea" --attr topic=food -n support-bot -n user-42
     """
     text = read_text(text)
-    if text is None and value is None and not attr:
+    if not text and value is None and not attr:
+        if text is not None:
+            raise typer.BadParameter("the text is empty", param_hint="TEXT")
         raise typer.BadParameter("give a text, --value or --attr", param_hint="TEXT")
     if if_absent and if_match is not None:
         raise typer.BadParameter("not together with --if-absent", param_hint="--if-match")

@@ -16,16 +16,26 @@ from memplane_gateway.cli.version import gateway_version
 
 if TYPE_CHECKING:
     from memplane_gateway.config import Settings
-    from memplane_gateway.server import Gateway
+    from memplane_gateway.server import Gateway, StartError
 
 Listen = Annotated[
     str | None,
-    typer.Option("--listen", help="host:port, [v6]:port or unix:PATH; port 0 takes a free one."),
+    typer.Option("--listen", help=r"host:port, \[v6]:port or unix:PATH; port 0 takes a free one."),
 ]
 
 
-def serve(config: options.Config = None, data: options.Data = None, listen: Listen = None) -> None:
+def serve(
+    config: options.Config = None,
+    data: options.Data = None,
+    listen: Listen = None,
+    port: Annotated[str | None, typer.Option("--port", hidden=True)] = None,
+) -> None:
     """Start the gateway. Without any configuration: the embedded store, on this machine alone."""
+    if port is not None:  # what people try first
+        raise typer.BadParameter(
+            f"there is none; the address is one option: --listen 127.0.0.1:{port}",
+            param_hint="--port",
+        )
     from memplane_gateway.cli.settings import read_settings
 
     settings = read_settings(config, data=data, listen=listen)
@@ -39,7 +49,25 @@ def serve(config: options.Config = None, data: options.Data = None, listen: List
     try:
         run(settings, ready)
     except StartError as error:
-        exits.leave(error.exit_code, str(error))
+        exits.leave(error.exit_code, _sentence(error))
+
+
+def _sentence(error: StartError) -> str:
+    """What kept it from starting, and which option helps."""
+    metadata = getattr(error.__cause__, "metadata", None) or {}
+    if "directory" in metadata and "pid" in metadata:
+        return in_use(metadata["directory"], metadata["pid"])
+    if error.exit_code == exits.UNAVAILABLE and "cannot listen" in str(error):
+        return f"{error} Another address: --listen 127.0.0.1:0 takes a free port."
+    return str(error)
+
+
+def in_use(directory: str, pid: str) -> str:
+    """The sentence about a data directory that has a gateway already."""
+    return (
+        f"the data directory {directory} is in use by process {pid or 'unknown'}, and one gateway "
+        "owns it: use that one, stop it, or take another directory with --data DIR"
+    )
 
 
 def lines(settings: Settings, gateway: Gateway) -> list[str]:
@@ -47,8 +75,10 @@ def lines(settings: Settings, gateway: Gateway) -> list[str]:
     said = [f"memplane {gateway_version()} listening on {gateway.address}"]
     if settings.file is not None:
         said.append(f"  configuration: {settings.file}")
+    said.append(f"  data: {settings.data_dir}")
     for route in gateway.routes:
-        line = f"  {route.kind:<10} -> {route.store} ({route.adapter}), "
+        adapter = "" if route.store == route.adapter else f" ({route.adapter})"
+        line = f"  {route.kind:<10} -> {route.store}{adapter}, "
         if route.error:
             said.append(f"{line}NOT SERVING: {route.error}")
             continue
@@ -57,6 +87,8 @@ def lines(settings: Settings, gateway: Gateway) -> list[str]:
             line += f", embedder {route.embedder}, search {route.search}"
         said.append(line)
     said += [f"  note: {notice}" for notice in gateway.notices]
+    if settings.unused:
+        said.append(f"  note: used by no route: {', '.join(settings.unused)}")
     target = reachable(gateway.address)
     option = "" if target == options.DEFAULT_TARGET else f" --target {shlex.quote(target)}"
     said.append("  try it:")

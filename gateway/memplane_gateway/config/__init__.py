@@ -14,7 +14,7 @@ from memplane_gateway.config.models import (
     RoutesSettings,
     Settings,
 )
-from memplane_gateway.config.probe import Probe, probe
+from memplane_gateway.config.probe import Probe, probe, probe_embedder
 from memplane_gateway.config.problems import MASK, ConfigError, Origin, Problem
 from memplane_gateway.config.showing import effective, json_schema
 from memplane_gateway.config.stores import StoreSettings, installed
@@ -38,4 +38,5 @@ __all__ = [
     "load",
     "parse_address",
     "probe",
+    "probe_embedder",
 ]

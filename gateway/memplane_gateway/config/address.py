@@ -51,7 +51,9 @@ def parse_address(text: str) -> Address:
             "an address to listen on has no scheme; write host:port, for example 127.0.0.1:50051"
         )
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > HIGHEST_PORT:
+    if colon and port.isascii() and port.isdigit() and (len(port) > 5 or int(port) > HIGHEST_PORT):
+        raise ValueError(f"a port is a number from 0 to {HIGHEST_PORT}")
+    if not colon or not port.isascii() or not port.isdigit():
         raise ValueError("expected host:port, [v6]:port or unix:PATH, for example 127.0.0.1:50051")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]

@@ -32,6 +32,14 @@ _KUBERNETES = re.compile(
 )
 _KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://")
 
+# What people try first.
+_MEANT = {
+    "MEMPLANE_PORT": "MEMPLANE_LISTEN",
+    "MEMPLANE_HOST": "MEMPLANE_LISTEN",
+    "MEMPLANE_ADDRESS": "MEMPLANE_LISTEN",
+    "MEMPLANE_DATA": "MEMPLANE_DATA_DIR",
+}
+
 _SHORT_FORM = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9_-]*?)(?P<sign>[+:])(?P<rest>.*)", re.DOTALL)
 
 
@@ -139,6 +147,8 @@ def known_variables() -> list[str]:
 def _nearest_variable(name: str) -> str:
     """Compares without what all have in common."""
     ends = [known.removeprefix(PREFIX) for known in known_variables()]
+    if name in _MEANT:
+        return f'did you mean "{_MEANT[name]}"?'
     return nearest(name.removeprefix(PREFIX), ends).replace('"', f'"{PREFIX}', 1)
 
 

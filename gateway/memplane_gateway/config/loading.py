@@ -82,12 +82,24 @@ def load(
                 for problem in sorted(dict.fromkeys(problems), key=_place)
             ]
         )
-    used = {("stores", name) for name in settings.stores}
-    used |= {("embedders", name) for name in settings.embedders}
+    used = _used_names(settings)
     written = [(part, name) for part in ("stores", "embedders") for name in tree.section(part)]
     unused = tuple(dotted(path) for path in written if path not in used)
     settings.note(file, secrets.references, unused)
     return settings
+
+
+def _used_names(settings: Settings) -> set[SettingPath]:
+    """The stores and embedders that routes lead to, and the two that always are."""
+    routes = settings.routes
+    used: set[SettingPath] = {
+        ("stores", EMBEDDED),
+        ("embedders", HASH),
+        ("stores", routes.procedural.store),
+    }
+    for route in (routes.semantic, routes.episodic):
+        used |= {("stores", route.store), ("embedders", route.embedder)}
+    return used
 
 
 def _place(problem: Problem) -> tuple[str, int, str]:
@@ -114,6 +126,7 @@ class _Checker:
 
     def check(self) -> Settings | None:
         self._data_dir_beside_the_file()
+        self._truth_values_in_the_file()
         plain = {k: v for k, v in self._tree.values.items() if k not in ("stores", "embedders")}
         settings = self._settings({**plain, "stores": {}, "embedders": {}})
         stores, embedders = self._stores(), self._embedders()
@@ -159,6 +172,14 @@ class _Checker:
             return
         if not written.startswith("~"):
             self._tree.put(("data_dir",), str(Path(origin.file).parent / written), origin)
+
+    def _truth_values_in_the_file(self) -> None:
+        """What opens the gateway to others is said in one way only."""
+        path = ("allow_unauthenticated",)
+        written = self._tree.get(path)
+        in_file = self._tree.origin(path).line is not None
+        if in_file and not isinstance(written, bool | dict):
+            self._add(Problem(path[0], "should be true or false"), ())
 
     def _listening(self, settings: Settings) -> None:
         if not settings.address.local and not settings.allow_unauthenticated:

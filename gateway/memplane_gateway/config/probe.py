@@ -1,16 +1,21 @@
-"""Trying a store out, for `memplane doctor`: open it, ping it, close it."""
+"""Trying out, for `memplane doctor`: a store and what it holds, an embedder with one text."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from memplane_adapters.contract import StoreError
-from memplane_gateway.config.stores import StoreSettings
+from memplane_adapters.contract import Backend, Collection, Kind, Store, StoreError
+from memplane_gateway.analysis import Analyzer
+from memplane_gateway.config.models import Settings
+from memplane_gateway.config.problems import without_passwords
+from memplane_gateway.embedders import EmbedderError, EmbedderSettings, create
 
 PATIENCE_SECONDS = 10.0
+_TEXT = "memplane doctor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,26 +27,87 @@ class Probe:
     durability: str = ""
 
 
-def probe(store: StoreSettings, data_dir: Path) -> Probe:
-    """Opens and pings a store. Opening the embedded one makes its file."""
-    return asyncio.run(_probe(store, data_dir))
+def probe(settings: Settings, name: str) -> Probe:
+    """Opens a store as its routes do: what it holds must be made with what they are configured to.
+
+    Opening the embedded one makes its file.
+    """
+    return asyncio.run(_probe(settings, name))
 
 
-async def _probe(store: StoreSettings, data_dir: Path) -> Probe:
-    backend = store.connect(data_dir)
-    promise = backend.vector or backend.key_value
-    if promise is None:
-        return Probe(error="the adapter keeps neither vectors nor key-values")
+def probe_embedder(settings: EmbedderSettings) -> Probe:
+    """Makes one embedding, where the embedder takes text."""
+    return asyncio.run(_probe_embedder(settings))
+
+
+async def _probe(settings: Settings, name: str) -> Probe:
+    backend = settings.stores[name].connect(settings.data_dir)
+    collections = _collections(settings, name)
+    lacking = _lacking(settings, name, backend, collections)
+    if lacking:
+        return Probe(error=lacking)
+    opened: list[Store] = [each for each in (backend.vector, backend.key_value) if each is not None]
+    durability, took = "", 0.0
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            await promise.open()
-            started = time.perf_counter()
-            durability = await promise.ping()
-            took = time.perf_counter() - started
+            for each in opened:
+                await each.open()
+                started = time.perf_counter()
+                durability = (await each.ping()).name.lower()
+                took = time.perf_counter() - started
+            for collection in collections:
+                assert backend.vector is not None, "checked above"
+                await backend.vector.ensure(collection)
     except StoreError as error:
-        return Probe(error=str(error))
+        stored, configured = (error.metadata.get(key) for key in ("stored", "configured"))
+        what = f"; stored: {stored}; configured: {configured}" if stored else ""
+        return Probe(error=f"{error}{what}")
     except TimeoutError:
         return Probe(error=f"no answer within {PATIENCE_SECONDS:.0f} seconds")
     finally:
-        await promise.close()
-    return Probe(ping_seconds=took, durability=durability.name.lower())
+        for each in opened:
+            with contextlib.suppress(StoreError):
+                await each.close()
+    return Probe(ping_seconds=took, durability=durability)
+
+
+def _collections(settings: Settings, name: str) -> Sequence[Collection]:
+    """What the routes keep in a store of vectors."""
+    routes = settings.routes
+    return [
+        Collection(
+            kind,
+            create(settings.embedders[route.embedder]).identity,
+            Analyzer(language=route.language, stop_words=route.stop_words).name,
+        )
+        for kind, route in ((Kind.SEMANTIC, routes.semantic), (Kind.EPISODIC, routes.episodic))
+        if route.store == name
+    ]
+
+
+def _lacking(
+    settings: Settings, name: str, backend: Backend, collections: Sequence[Collection]
+) -> str:
+    """What routes want of a store that it cannot do."""
+    if backend.vector is None and backend.key_value is None:
+        return "the adapter keeps neither vectors nor key-values"
+    if collections and backend.vector is None:
+        return f"it cannot keep vectors, but the {collections[0].kind.value} route leads to it"
+    if settings.routes.procedural.store == name and backend.key_value is None:
+        return "it cannot keep key-values, but the procedural route leads to it"
+    return ""
+
+
+async def _probe_embedder(settings: EmbedderSettings) -> Probe:
+    embedder = create(settings)
+    if not embedder.accepts_text:
+        return Probe()
+    started = time.perf_counter()
+    try:
+        await embedder.embed([_TEXT])
+    except EmbedderError as error:
+        cause = str(error.__cause__ or "")
+        return Probe(error=f"{error}{f': {without_passwords(cause)}' if cause else ''}")
+    finally:
+        await embedder.close()
+    return Probe(ping_seconds=time.perf_counter() - started)

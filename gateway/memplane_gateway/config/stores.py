@@ -122,18 +122,38 @@ def make_store(name: str, keys: Mapping[str, object]) -> StoreSettings:
     return StoreSettings(adapter=name, settings=settings)
 
 
+_SENTENCES = {
+    **dict.fromkeys(
+        ("model_type", "model_attributes_type", "dataclass_type", "dict_type", "mapping_type"),
+        "should be a section (name: value)",
+    ),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "should be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "should be a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "should be true or false"),
+    **dict.fromkeys(("list_type", "tuple_type"), "should be a list"),
+    "path_type": "should be a path; put it in quotes",
+    "string_type": "should be a string; put it in quotes",
+}
+_BOUNDS = {
+    "greater_than_equal": "at least",
+    "greater_than": "more than",
+    "less_than_equal": "at most",
+    "less_than": "less than",
+}
+
+
 def from_pydantic(error: ValidationError) -> Iterator[Problem]:
     """Says in our words, and without the offending value, what pydantic found."""
-    for line in error.errors(include_url=False, include_context=False, include_input=False):
-        message = line["msg"]
+    for line in error.errors(include_url=False, include_input=False):
+        message = _SENTENCES.get(line["type"], line["msg"])
+        if line["type"] in _BOUNDS:
+            message = f"should be {_BOUNDS[line['type']]} {next(iter(line['ctx'].values()))}"
         for prefix in ("Value error, ", "Assertion failed, ", "Input "):
             message = message.removeprefix(prefix)
         if line["type"] == "missing":
             message = REQUIRED
         elif line["type"] == "extra_forbidden":
             message = "unknown setting"
-        elif line["type"] == "string_type":
-            message = "should be a string; put it in quotes"
         yield Problem(dotted(line["loc"]), message)
 
 

@@ -52,6 +52,8 @@ def read_yaml(path: Path, tree: Tree) -> list[Problem]:
         mark = error.problem_mark or error.context_mark
         where = Origin(str(path), mark.line + 1 if mark else None)
         message = ", ".join(part for part in (error.problem, error.context) if part)
+        if "'\\t'" in message:
+            message = "a tab stands where YAML takes spaces only"
         return [Problem("", f"is not YAML: {message}", origin=where)]
     except yaml.YAMLError as error:  # characters that YAML refuses
         return [Problem("", f"is not YAML: {error}", origin=origin)]

@@ -65,10 +65,7 @@ def write(text: str, name: str = "memplane.yaml") -> None:
         ),
         (
             STORE.replace("'http://q'", "'http://q', timeout_seconds: soon"),
-            (
-                "memplane.yaml:1: stores.main.timeout_seconds: should be a valid number, "
-                "unable to parse string as a number"
-            ),
+            "memplane.yaml:1: stores.main.timeout_seconds: should be a number",
         ),
         (
             STORE.replace("'http://q'", "'http://q', api_key: 12345"),
@@ -139,7 +136,7 @@ def write(text: str, name: str = "memplane.yaml") -> None:
             "routes: {semantic: {language: germann}}\n",
             "memplane.yaml:1: routes.semantic.language: no language 'germann'; did you mean 'german'?",
         ),
-        ("scan_budget: 0\n", "memplane.yaml:1: scan_budget: should be greater than or equal to 1"),
+        ("scan_budget: 0\n", "memplane.yaml:1: scan_budget: should be at least 1"),
         (
             "log: {level: loud}\n",
             "memplane.yaml:1: log.level: should be 'debug', 'info', 'warning' or 'error'",
@@ -166,6 +163,24 @@ def write(text: str, name: str = "memplane.yaml") -> None:
                 "while parsing a flow node"
             ),
         ),
+        ("log: debug\n", "memplane.yaml:1: log: should be a section (name: value)"),
+        ("data_dir: 3\n", "memplane.yaml:1: data_dir: should be a path; put it in quotes"),
+        (
+            "log:\n\tlevel: info\n",
+            "memplane.yaml:2: is not YAML: a tab stands where YAML takes spaces only",
+        ),
+        (
+            "listen: localhost:99999\n",
+            "memplane.yaml:1: listen: a port is a number from 0 to 65535",
+        ),
+        (
+            "allow_unauthenticated: yes\n",
+            "memplane.yaml:1: allow_unauthenticated: should be true or false",
+        ),
+        (
+            "allow_unauthenticated: 1\n",
+            "memplane.yaml:1: allow_unauthenticated: should be true or false",
+        ),
         ("- a\n", "memplane.yaml:1: holds no settings (name: value)"),
     ],
 )
@@ -188,7 +203,11 @@ def test_every_error_has_its_path_its_line_and_a_suggestion(
         ),
         (
             {"MEMPLANE_PORT": "8080"},
-            "MEMPLANE_PORT: unknown variable",
+            'MEMPLANE_PORT: unknown variable (did you mean "MEMPLANE_LISTEN"?)',
+        ),
+        (
+            {"MEMPLANE_DATA": "/data"},
+            'MEMPLANE_DATA: unknown variable (did you mean "MEMPLANE_DATA_DIR"?)',
         ),
         (
             {"MEMPLANE_ROUTES__SEMANTIC__STOR": "x"},
@@ -196,10 +215,7 @@ def test_every_error_has_its_path_its_line_and_a_suggestion(
         ),
         (
             {"MEMPLANE_SCAN_BUDGET": "many"},
-            (
-                "MEMPLANE_SCAN_BUDGET: scan_budget: should be a valid integer, "
-                "unable to parse string as an integer"
-            ),
+            "MEMPLANE_SCAN_BUDGET: scan_budget: should be a whole number",
         ),
         (
             {"MEMPLANE_STORES": "qdrant"},
