@@ -51,11 +51,6 @@ class Draft:
         """What writing it will have done."""
         return Outcome.UPDATED if self.alive else Outcome.CREATED
 
-    @property
-    def row(self) -> Record | None:
-        """What it replaces."""
-        return self.found.record if self.found is not None else None
-
     def finished(
         self,
         put: Put | Update,
@@ -64,7 +59,7 @@ class Draft:
         identity: EmbeddingIdentity | None,
     ) -> RowWrite:
         """The row to write, now that its vector (None: it has none) and its time are known."""
-        before = self.row
+        before = self.found.record if self.found is not None else None
         update_time = max(stamp.now, before.update_time) if before else stamp.now
         content = _with_event_time(self.content, update_time)
         expire_time, ttl = None, None

@@ -9,7 +9,6 @@ from typing import Final
 
 from memplane_adapters.contract import (
     Address,
-    Durability,
     EmbeddingIdentity,
     Filter,
     Kind,
@@ -211,7 +210,6 @@ class Written:
     outcome: Outcome | None = None
     memory: Memory | None = None
     error: MemplaneError | None = None
-    durability: Durability | None = None
 
 
 @dataclass(frozen=True, slots=True)

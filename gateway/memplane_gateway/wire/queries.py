@@ -194,9 +194,6 @@ def _read_window(message: svc.SearchQuery, path: str, violations: Violations) ->
     if not bounds:
         return None
 
-    def within(field: str) -> tuple[Filter, ...]:
-        return tuple(Condition((field,), op, bound) for op, bound in bounds)
-
     # Episodes always have an event_time, other kinds never do.
     episodic = message.kind == memory_pb2.KIND_EPISODIC
     field = "@event_time" if episodic else "@update_time"
