@@ -32,6 +32,7 @@ from memplane_gateway.memory.memories import Memories
 from memplane_gateway.memory.model import (
     Caller,
     Content,
+    Expiry,
     Listing,
     Outcome,
     Put,
@@ -178,6 +179,19 @@ async def test_a_request_id_makes_one_memory(tmp_path: Path) -> None:
         (kept,) = await memories.get([address], vectors=False, max_bytes=1000, alone=True)
         assert kept is not None
         assert kept.record.content.text == "first"
+
+
+async def test_a_retry_of_a_minted_key_with_a_ttl_is_the_same_call(tmp_path: Path) -> None:
+    async with gated(tmp_path) as (memories, _, _embedder):
+        address = put("minted").address
+        call = Put(address, Content(text="t"), expiry=Expiry(ttl=3_600_000_000), minted=True)
+        (created,) = await memories.put(CALLER, [call])
+        (again,) = await memories.put(CALLER, [call])
+        assert created.outcome is Outcome.CREATED
+        assert again.error is None
+        other = Put(address, Content(text="o"), expiry=Expiry(ttl=3_600_000_000), minted=True)
+        (refused,) = await memories.put(CALLER, [other])
+        assert refused.error is not None
 
 
 async def test_a_failing_embedder_fails_the_call_when_nothing_is_written(tmp_path: Path) -> None:

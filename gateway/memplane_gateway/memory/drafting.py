@@ -20,7 +20,7 @@ from memplane_gateway.memory.model import (
     Record,
     Update,
 )
-from memplane_gateway.memory.shelf import Row, RowWrite, etag_of
+from memplane_gateway.memory.shelf import Row, RowWrite, alive_row, etag_of
 
 Fingerprint = Callable[[Content, Vector | None], bytes]
 
@@ -96,7 +96,7 @@ def draft_put(
     put: Put, found: Row | None, now: int, fingerprint: Fingerprint
 ) -> Draft | Unchanged | MemplaneError:
     """A whole memory over what is there. `found` may have expired; then it counts as missing."""
-    alive = found if found is not None and found.record.alive(now) else None
+    alive = alive_row(found, now)
     content = put.content
     if put.address.kind is Kind.EPISODIC:
         content = replace(content, episode=content.episode or Episode())
@@ -108,14 +108,14 @@ def draft_put(
             return Unchanged(alive)
         if same:
             content = as_before
-    if alive is not None and put.minted:
-        # Its key was made of the request id, so this is the same call with another body.
-        return MemplaneError(
-            Code.ALREADY_EXISTS,
-            Reason.MEMORY_EXISTS,
-            "this request id has already made another memory; mint a new one for each call",
-            metadata={"etag": etag_of(alive.record)},
-        )
+        elif put.minted:
+            # Its key was made of the request id, so this is the same call with another body.
+            return MemplaneError(
+                Code.ALREADY_EXISTS,
+                Reason.MEMORY_EXISTS,
+                "this request id has already made another memory; mint a new one for each call",
+                metadata={"etag": etag_of(old)},
+            )
     return _draft(content, put.vector, put.expiry, found, alive)
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from memplane_adapters.contract import Cursor, Order, Scan, Scope
+from memplane_adapters.contract import Cursor, Order, Scan
 from memplane_gateway.clock import Clock
 from memplane_gateway.limits import PAGE_BYTES
 from memplane_gateway.memory.model import (
     Caller,
     Counted,
-    FilterReport,
     ListedPage,
     Listing,
     Selection,
@@ -39,7 +38,7 @@ class Lister:
             position = self._tokens.open(listing.page_token, binding, now)
         planned = plan(listing.selection.filter, self._shelf.capabilities)
         scan = Scan(
-            scope=_scope(caller, listing.selection, now),
+            scope=listing.selection.scope(caller.tenant, now),
             order=listing.order,
             descending=listing.descending,
             limit=listing.page_size,
@@ -73,9 +72,7 @@ class Lister:
                 )
                 rows += more
                 scanned += extra
-        report = _report(
-            listing.selection,
-            planned,
+        report = planned.report(
             scanned,
             truncated=after is not None
             and len(rows) < listing.page_size
@@ -106,15 +103,15 @@ class Lister:
 
     async def count(self, caller: Caller, selection: Selection) -> Counted:
         """How many memories; with a residual at most so many as the scan budget lets be seen."""
-        scope = _scope(caller, selection, self._clock.now())
+        scope = selection.scope(caller.tenant, self._clock.now())
         planned = plan(selection.filter, self._shelf.capabilities)
         if planned.residual is None:
             counted = await self._shelf.count(scope, planned.pushed)
-            report = _report(selection, planned, counted.scanned, truncated=not counted.exact)
+            report = planned.report(counted.scanned, truncated=not counted.exact)
             return Counted(counted.count, report)
         scan = Scan(scope=scope, budget=self._scan_budget, filter=planned.pushed)
         count, end = await tally(self._shelf, scan, planned.residual)
-        report = _report(selection, planned, end.scanned, truncated=end.next is not None)
+        report = planned.report(end.scanned, truncated=end.next is not None)
         return Counted(count, report)
 
 
@@ -123,26 +120,3 @@ def _onward(position: Position | None, cursor: Cursor | None) -> Position | None
     if cursor is None:
         return None
     return replace(position, cursor=cursor) if position is not None else Position(cursor)
-
-
-def _scope(caller: Caller, selection: Selection, now: int) -> Scope:
-    return Scope(
-        tenant=caller.tenant,
-        kind=selection.kind,
-        alive_at=now,
-        namespace=selection.namespace,
-        exact=selection.exact,
-    )
-
-
-def _report(
-    selection: Selection, planned: Plan, scanned: int, *, truncated: bool
-) -> FilterReport | None:
-    if selection.filter is None:
-        return None
-    return FilterReport(
-        pushed=planned.pushed is not None,
-        residual=planned.residual is not None,
-        scanned=scanned,
-        truncated=truncated,
-    )

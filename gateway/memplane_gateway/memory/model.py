@@ -13,6 +13,7 @@ from memplane_adapters.contract import (
     Filter,
     Kind,
     Order,
+    Scope,
     Value,
     Vector,
 )
@@ -230,6 +231,10 @@ class Selection:
     namespace: tuple[str, ...] = ()
     exact: bool = False
     filter: Filter | None = None
+
+    def scope(self, tenant: str, now: int) -> Scope:
+        """The memories of a tenant that this is about, as of now and before any filter."""
+        return Scope(tenant, self.kind, now, self.namespace, self.exact)
 
 
 class Mode(StrEnum):

@@ -18,6 +18,7 @@ from memplane_adapters.contract import (
     Pushdown,
     compile_filter,
 )
+from memplane_gateway.memory.model import FilterReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,17 @@ class Plan:
 
     pushed: Filter | None = None
     residual: Predicate | None = None
+
+    def report(self, scanned: int, *, truncated: bool) -> FilterReport | None:
+        """How the filter was evaluated; None when there was none."""
+        if self.pushed is None and self.residual is None:
+            return None
+        return FilterReport(
+            pushed=self.pushed is not None,
+            residual=self.residual is not None,
+            scanned=scanned,
+            truncated=truncated,
+        )
 
 
 def plan(tree: Filter | None, capabilities: Capabilities) -> Plan:

@@ -23,7 +23,6 @@ from memplane_gateway.limits import SCAN_BYTES
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.model import (
     Caller,
-    FilterReport,
     Found,
     FoundMemory,
     Mode,
@@ -96,13 +95,7 @@ class Searcher:
         """The best memories for one question."""
         mode = self._mode(search)
         selection = search.selection
-        scope = Scope(
-            tenant=caller.tenant,
-            kind=selection.kind,
-            alive_at=self._clock.now(),
-            namespace=selection.namespace,
-            exact=selection.exact,
-        )
+        scope = selection.scope(caller.tenant, self._clock.now())
         asked = _Question(search, mode, scope, plan(selection.filter, self._shelf.capabilities))
         if mode is Mode.RECENT:
             return await self._recent(asked)
@@ -250,14 +243,7 @@ class Searcher:
         truncated: bool,
         approximate: bool = False,
     ) -> Found:
-        report = None
-        if asked.search.selection.filter is not None:
-            report = FilterReport(
-                pushed=asked.planned.pushed is not None,
-                residual=asked.planned.residual is not None,
-                scanned=scanned,
-                truncated=truncated,
-            )
+        report = asked.planned.report(scanned, truncated=truncated)
         notice = self._vectors.notice if asked.search.text is not None else ""
         return Found(hits, asked.mode, approximate, report, notice, truncated)
 

@@ -8,7 +8,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from memplane_adapters.contract import (
     Address,
@@ -25,6 +25,7 @@ from memplane_adapters.contract import (
     QueryResult,
     Scan,
     Scope,
+    Store,
     Stored,
     StoreError,
     StoreReason,
@@ -45,6 +46,9 @@ _THREAD_CHARACTERS = 20_000
 _FIRST_CHARACTERS = 64
 
 _log = logging.getLogger(__name__)
+
+
+StoreT = TypeVar("StoreT", bound=Store)
 
 
 class DamagedRecordError(ValueError):
@@ -122,18 +126,37 @@ class Shelf(Protocol):
         ...
 
 
-class VectorShelf:
-    """A shelf over a vector store."""
+class _StoreShelf(Generic[StoreT]):
+    """What shelves over both kinds of store have in common."""
 
-    def __init__(self, store: VectorStore, codec: RecordCodec, analyzer: Analyzer) -> None:
+    def __init__(self, store: StoreT, codec: RecordCodec) -> None:
         self.store = store
         self.codec = codec
-        self.analyzer = analyzer
 
     @property
     def capabilities(self) -> Capabilities:
         """What the store can do."""
         return self.store.capabilities
+
+    async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
+        """Delete rows."""
+        return await self.store.delete(deletes)
+
+    async def scan(self, scan: Scan) -> Page:
+        """Walk over rows."""
+        return await self.store.scan(scan)
+
+    async def count(self, scope: Scope, filter: Filter | None) -> Count:
+        """Count rows."""
+        return await self.store.count(scope, filter)
+
+
+class VectorShelf(_StoreShelf[VectorStore]):
+    """A shelf over a vector store."""
+
+    def __init__(self, store: VectorStore, codec: RecordCodec, analyzer: Analyzer) -> None:
+        super().__init__(store, codec)
+        self.analyzer = analyzer
 
     async def fetch(
         self, addresses: Sequence[Address], *, vectors: bool = False
@@ -147,18 +170,6 @@ class VectorShelf:
         if sum(len(write.row.record.content.text) for write in writes) < _THREAD_CHARACTERS:
             return await self.store.upsert(self._points(writes))
         return await self.store.upsert(await asyncio.to_thread(self._points, writes))
-
-    async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
-        """Delete rows."""
-        return await self.store.delete(deletes)
-
-    async def scan(self, scan: Scan) -> Page:
-        """Walk over rows."""
-        return await self.store.scan(scan)
-
-    async def count(self, scope: Scope, filter: Filter | None) -> Count:
-        """Count rows."""
-        return await self.store.count(scope, filter)
 
     async def query(self, query: Query) -> QueryResult:
         """Find the best rows."""
@@ -194,17 +205,8 @@ class VectorShelf:
         )
 
 
-class KeyValueShelf:
+class KeyValueShelf(_StoreShelf[KeyValueStore]):
     """A shelf over a key-value store."""
-
-    def __init__(self, store: KeyValueStore, codec: RecordCodec) -> None:
-        self.store = store
-        self.codec = codec
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What the store can do."""
-        return self.store.capabilities
 
     async def fetch(
         self,
@@ -218,18 +220,6 @@ class KeyValueShelf:
     async def write(self, writes: Sequence[RowWrite]) -> list[WriteResult]:
         """Write rows, each if nothing came between."""
         return await self.store.put([Write(self._entry(w.row), w.expected) for w in writes])
-
-    async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
-        """Delete rows."""
-        return await self.store.delete(deletes)
-
-    async def scan(self, scan: Scan) -> Page:
-        """Walk over rows."""
-        return await self.store.scan(scan)
-
-    async def count(self, scope: Scope, filter: Filter | None) -> Count:
-        """Count rows."""
-        return await self.store.count(scope, filter)
 
     def searchable(self, record: Record) -> bool:  # noqa: ARG002 (other shelves ask it)
         """Never: key-values are looked up."""
@@ -305,6 +295,11 @@ def memory_of(shelf: Shelf, row: Row, *, vectors: bool = False) -> Memory:
         vector=row.vector if vectors else None,
         size=row.size,
     )
+
+
+def alive_row(row: Row | None, now: int) -> Row | None:
+    """The row, if it is there and has not expired."""
+    return row if row is not None and row.record.alive(now) else None
 
 
 def open_row(codec: RecordCodec, stored: Stored, scope: Scope) -> Row | None:

@@ -31,7 +31,7 @@ from memplane_gateway.memory.model import (
     Written,
 )
 from memplane_gateway.memory.preconditions import not_found, refusal
-from memplane_gateway.memory.shelf import Row, Shelf, memory_of
+from memplane_gateway.memory.shelf import Row, Shelf, alive_row, memory_of
 from memplane_gateway.pacing import paced
 
 MAX_ATTEMPTS = 100
@@ -68,7 +68,7 @@ class Writer:
             now = self._clock.now()
             decided: list[Draft | Unchanged | MemplaneError] = []
             async for put, row in paced(zip(batch, rows, strict=True)):
-                alive = row if row is not None and row.record.alive(now) else None
+                alive = alive_row(row, now)
                 refused = refusal(put.precondition, alive.record if alive else None)
                 decided.append(refused or draft_put(put, row, now, self._shelf.codec.fingerprint))
             return await self._apply(caller, batch, decided, made)
@@ -85,7 +85,7 @@ class Writer:
             now = self._clock.now()
             decided: list[Draft | Unchanged | MemplaneError] = []
             async for update, row in paced(zip(batch, rows, strict=True)):
-                alive = row if row is not None and row.record.alive(now) else None
+                alive = alive_row(row, now)
                 refused = refusal(update.precondition, alive.record if alive else None)
                 if refused is not None:
                     decided.append(refused)
@@ -107,14 +107,14 @@ class Writer:
             settled: list[Written | None] = [None] * len(batch)
             deletes: dict[int, Delete] = {}
             for index, (removal, row) in enumerate(zip(batch, rows, strict=True)):
-                record = row.record if row is not None and row.record.alive(now) else None
-                refused = refusal(removal.precondition, record)
+                alive = alive_row(row, now)
+                refused = refusal(removal.precondition, alive.record if alive else None)
                 if refused is not None:
                     settled[index] = Written(removal.address, error=refused)
-                elif record is None:
+                elif alive is None:
                     settled[index] = Written(removal.address, Outcome.MISSING)
                 else:
-                    deletes[index] = Delete(removal.address, record.revision)
+                    deletes[index] = Delete(removal.address, alive.record.revision)
             results = await self._shelf.delete(list(deletes.values())) if deletes else []
             for index, result in zip(deletes, results, strict=True):
                 # A row that has gone meanwhile is read again too: a precondition may now differ.
