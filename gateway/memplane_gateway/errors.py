@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from types import MappingProxyType
 
 from memplane_adapters.contract import StoreError, StoreReason
 
@@ -56,6 +57,13 @@ class Reason(StrEnum):
     CANCELLED = "CANCELLED"
     GATEWAY_BUG = "GATEWAY_BUG"
     REPLY_TOO_LARGE = "REPLY_TOO_LARGE"
+
+
+AMBIGUOUS: Mapping[str, str] = MappingProxyType({"ambiguous": "true"})
+"""Metadata of a write that may have taken effect all the same."""
+
+UNKNOWN_OUTCOME = frozenset({StoreReason.TIMEOUT, StoreReason.INTERRUPTED, StoreReason.PROTOCOL})
+"""How a store fails when nobody knows whether it has written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +127,11 @@ _BY_STORE_REASON: Mapping[StoreReason, tuple[Code, Reason, str]] = {
         Reason.BACKEND_UNAVAILABLE,
         "the store cannot be reached; nothing was written; try again later",
     ),
+    StoreReason.INTERRUPTED: (
+        Code.UNAVAILABLE,
+        Reason.BACKEND_UNAVAILABLE,
+        "the connection to the store broke before it answered",
+    ),
     StoreReason.CLOSED: (
         Code.UNAVAILABLE,
         Reason.BACKEND_UNAVAILABLE,
@@ -142,7 +155,7 @@ _BY_STORE_REASON: Mapping[StoreReason, tuple[Code, Reason, str]] = {
     StoreReason.COLLECTION_MISSING: (
         Code.FAILED_PRECONDITION,
         Reason.BACKEND_MISCONFIGURED,
-        "the store's collection has vanished; restore it, or restart the gateway to begin anew",
+        "the store's collection has vanished; restore it, or point the route at another place",
     ),
     StoreReason.EXHAUSTED: (
         Code.RESOURCE_EXHAUSTED,
@@ -175,9 +188,16 @@ _BY_STORE_REASON: Mapping[StoreReason, tuple[Code, Reason, str]] = {
 }
 
 
+def is_ambiguous(error: StoreError) -> bool:
+    """Whether a write that failed so may have taken effect all the same."""
+    return AMBIGUOUS.items() <= error.metadata.items()
+
+
 def from_store(error: StoreError, route: str) -> MemplaneError:
     """What a caller hears of a store's failure. The vendor's own text stays in the log."""
     code, reason, message = _BY_STORE_REASON[error.reason]
+    if is_ambiguous(error):
+        message = f"{message}; the write may have taken effect"
     return MemplaneError(
         code,
         reason,

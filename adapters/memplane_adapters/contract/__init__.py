@@ -17,6 +17,7 @@ from memplane_adapters.contract.entries import (
     Cursor,
     Delete,
     Entry,
+    FieldType,
     Hit,
     Order,
     Page,
@@ -45,6 +46,7 @@ from memplane_adapters.contract.filters import (
     Predicate,
     compile_filter,
     conditions,
+    is_rounded,
     problem,
 )
 from memplane_adapters.contract.identity import (
@@ -55,6 +57,7 @@ from memplane_adapters.contract.identity import (
     Scope,
     point_id,
 )
+from memplane_adapters.contract.local import LocalStore
 from memplane_adapters.contract.ranking import (
     RELEVANCE_DIGITS,
     RankKey,
@@ -95,11 +98,13 @@ __all__ = [
     "Durability",
     "EmbeddingIdentity",
     "Entry",
+    "FieldType",
     "Fields",
     "Filter",
     "Hit",
     "KeyValueStore",
     "Kind",
+    "LocalStore",
     "Negation",
     "Op",
     "Order",
@@ -130,6 +135,7 @@ __all__ = [
     "from_micros",
     "identical",
     "instant",
+    "is_rounded",
     "keyword_relevance",
     "point_id",
     "problem",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from memplane_adapters.contract.local import LocalStore
 from memplane_adapters.contract.stores import KeyValueStore, VectorStore
 
 
@@ -25,10 +26,12 @@ class Adapter:
     `settings` is a frozen dataclass whose fields are the keys of the store's section in the
     configuration (annotations are checked, unknown keys refused); `connect` makes the backend from
     one of these without any I/O; `from_url` turns what stands behind "name+" or "name:" in a
-    one-variable configuration into such keys. Relative paths are below `data_dir`.
+    one-variable configuration into such keys. Relative paths are below `data_dir`. `local` says how
+    to have such a store on this machine; the suite runs on each.
     """
 
     name: str
     settings: type
     connect: Callable[[Any, Path], Backend]
     from_url: Callable[[str], Mapping[str, object]]
+    local: tuple[LocalStore, ...] = ()

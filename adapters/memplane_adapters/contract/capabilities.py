@@ -45,6 +45,12 @@ class Capabilities:
 
     filters: Mapping[Op, Pushdown] = field(default_factory=dict)
     """Operators that are not named are NONE."""
+    scalar_operands: bool = False
+    """Filters compare with scalars only; the gateway replaces a condition on a list or map by a
+    wider one and re-checks."""
+    float_ranges: bool = False
+    """GT, GTE, LT and LTE compare as 64-bit floats. The gateway widens a bound that would be
+    rounded (see `filters.is_rounded`) and re-checks."""
     conditional_write: ConditionalWrite = ConditionalWrite.NONE
     ordered_scan: bool = False
     """Scans by Order.TIME and Order.UPDATE_TIME."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeAlias, TypeVar
@@ -192,6 +193,15 @@ class Count:
     exact: bool = True
 
 
+class FieldType(StrEnum):
+    """What an indexed attribute mostly holds."""
+
+    STRING = "string"
+    NUMBER = "number"
+    BOOL = "bool"
+    TIME = "time"
+
+
 @dataclass(frozen=True, slots=True)
 class Collection:
     """What a route needs a store to have ready, and what it must have been made with."""
@@ -200,6 +210,10 @@ class Collection:
     embedding: EmbeddingIdentity
     analyzer: str
     """Name of the text analysis that made `terms`."""
+    index: Mapping[tuple[str, ...], FieldType] = field(default_factory=dict)
+    """Attributes that filters often name, by path; a store may give them an index of their own."""
+    made: bool = False
+    """Whether it has been made ready before: if it is not there now, it has vanished."""
 
 
 @dataclass(frozen=True, slots=True)

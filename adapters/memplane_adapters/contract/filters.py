@@ -18,6 +18,9 @@ MAX_DEPTH = 8
 MAX_CONDITIONS = 64
 MAX_OPERANDS = 1000
 
+EXACT_FLOAT = 2**53
+"""Below it every whole number is a 64-bit float."""
+
 
 class Op(StrEnum):
     """An operator of a condition."""
@@ -101,6 +104,20 @@ def compile_filter(tree: Filter) -> Predicate:
     if isinstance(tree, All):
         return lambda fields: all(part(fields) for part in parts)
     return lambda fields: any(part(fields) for part in parts)
+
+
+def is_rounded(bound: Value) -> bool:
+    """Whether a bound of GT.. falls between the steps of a store that compares 64-bit floats.
+
+    Whole numbers are its steps below 2**53. Instants are kept in half microseconds, rounded to odd
+    ones when they lie between two microseconds; below 2**53 of these (the year 2112) whole
+    microseconds are exact. Rounding keeps order, so that other bounds stay exact whatever is stored.
+    """
+    if isinstance(bound, int | float):
+        return abs(bound) >= EXACT_FLOAT
+    nanos = instant(bound)
+    assert nanos is not None, "a valid bound"
+    return nanos % 1000 != 0 or abs(nanos) >= EXACT_FLOAT * 500
 
 
 def problem(condition: Condition) -> str | None:

@@ -3,6 +3,9 @@
 Every method but the constructor may raise StoreError, and nothing else but CancelledError. Batches
 come back in the order of the request. Constructors do no I/O. A cancelled write has either
 happened or will not happen.
+
+A write that raises UNAVAILABLE or EXHAUSTED has written nothing, so that it can be sent again. Of a
+batch that a store takes in parts, the parts behind a failure are FAILED results.
 """
 
 from __future__ import annotations
@@ -80,8 +83,9 @@ class VectorStore(Store, Protocol):
         """Make ready what a kind needs, or check it.
 
         Raises IDENTITY_MISMATCH (metadata `stored`, `configured`) when what is there was made with
-        another embedding or analyzer. Never drops and never remakes; a store that keeps no row of
-        the kind may take the new one.
+        another embedding or analyzer, COLLECTION_MISSING when a collection that was made before
+        is not there. Never drops and never remakes; a store that keeps no row of the kind may take
+        the new one. An error while looking is raised, never taken for "not there".
         """
         ...
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from memplane_adapters.contract import Adapter, Backend
+from memplane_adapters.contract import Adapter, Backend, LocalStore
 from memplane_adapters.embedded.database import Database
 from memplane_adapters.embedded.key_value_store import EmbeddedKeyValueStore
 from memplane_adapters.embedded.vector_store import EmbeddedVectorStore
@@ -36,4 +36,10 @@ def from_url(url: str) -> Mapping[str, object]:
     return {"path": path} if path else {}
 
 
-ADAPTER = Adapter(name="embedded", settings=EmbeddedSettings, connect=connect, from_url=from_url)
+ADAPTER = Adapter(
+    name="embedded",
+    settings=EmbeddedSettings,
+    connect=connect,
+    from_url=from_url,
+    local=(LocalStore(name="embedded", url="{directory}/memplane.db"),),
+)

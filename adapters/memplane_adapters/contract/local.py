@@ -1,0 +1,59 @@
+"""How to have a store of an adapter at hand on this machine, for tests, comparisons and measures.
+
+Pure data. `memplane_adapters.conformance.servers` starts and stops what is described here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalStore:
+    """One way to have a store at hand: in process, or behind a program that serves it.
+
+    In `url`, `arguments`, `environ` and `ready` stand, to be filled in: {directory} (absolute; what
+    is kept is below it), {host} and {ports[0]}, {ports[1]}, ... (free ones; the number is `ports`).
+    """
+
+    name: str
+    """A name of its own among all stores, for example "qdrant-local"."""
+    url: str
+    """What the adapter's `from_url` then takes."""
+    prefix: str = ""
+    """The key of the adapter's settings that keeps one user of a server apart from the next: a name,
+    or the first part of names, of letters, digits and "-". Empty: another directory does that."""
+    program: str = ""
+    """The program that serves it, looked for on the PATH; empty is in process."""
+    arguments: tuple[str, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What the program's environment has beside our own."""
+    ports: int = 1
+    """How many ports the program listens on."""
+    ready: tuple[str, ...] = ()
+    """All of these must answer before it serves: an http:// URL with a status of 2xx, a
+    "tcp://host:port" by accepting a connection."""
+    variable: str = ""
+    """The variable that holds the URL (as `from_url` takes it) of a server that runs already."""
+    image: str = ""
+    """A container image that serves it without arguments."""
+    image_ports: tuple[int, ...] = ()
+    """Where the image listens, in the order of `ports`."""
+    image_directory: str = ""
+    """Where the image keeps its data."""
+
+    def at(self, directory: Path, host: str = "", ports: tuple[int, ...] = ()) -> LocalStore:
+        """The same with directory, host and ports filled in."""
+
+        def filled(text: str) -> str:
+            return text.format(directory=directory, host=host, ports=ports)
+
+        return replace(
+            self,
+            url=filled(self.url),
+            arguments=tuple(map(filled, self.arguments)),
+            environ={name: filled(value) for name, value in self.environ.items()},
+            ready=tuple(map(filled, self.ready)),
+        )

@@ -1,0 +1,207 @@
+"""Ordered walks over stores that cannot order, or not by everything.
+
+What an adapter brings is an *outline*: where the rows of a scope stand, without their records, in
+any order. A walk sorts that and fetches the rows themselves, page by page.
+
+Orders by time look at windows that grow until they hold a page, and remember how wide that was.
+The order of places takes one outline of the whole scope for a walk, and keeps its next places for
+the pages that follow; a walk that nobody goes on with is forgotten.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, TypeAlias, TypeVar
+
+from memplane_adapters.contract import Cursor, Order, Page, Scan, Scope, Stored
+
+T = TypeVar("T")
+
+KEPT_SPOTS: Final = 10_000
+"""Most places that are held of one outline; a longer walk takes several outlines."""
+_KEPT_WALKS: Final = 16
+_KEPT_SECONDS: Final = 60.0
+_FETCHED_ROWS: Final = 100
+_FIRST_WINDOW: Final = 3_600_000_000
+_WINDOW_GROWTH: Final = 16
+_WIDEST_WINDOW: Final = 2**55
+_KEPT_WIDTHS: Final = 1024
+
+
+class Spot(NamedTuple):
+    """Where a row stands, and by what its store finds it."""
+
+    value: int
+    """Its update_time or time, as the order says; 0 for Order.PLACE."""
+    namespace: tuple[str, ...]
+    key: str
+    id: str
+
+
+Outline: TypeAlias = Callable[[int | None, int | None], AsyncIterator[Iterable[Spot]]]
+"""The spots of the rows that match scope and filter and whose value is at least the first bound and
+below the second (None: no bound), in parts, in any order; each row that stays unchanged once."""
+
+Fetch: TypeAlias = Callable[[Sequence[Spot]], Awaitable[Sequence[Stored | None]]]
+"""The rows of spots, in their order; None for one that is gone, has left scope or filter, or, when
+walking by time, has another value now."""
+
+
+class Walks:
+    """The walks of one store."""
+
+    def __init__(self, now: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
+        self._now = now
+        self._places: OrderedDict[tuple[object, ...], _PlaceWalk] = OrderedDict()
+        self._widths: OrderedDict[tuple[object, ...], int] = OrderedDict()
+
+    async def page(self, scan: Scan, outline: Outline, fetch: Fetch) -> Page:
+        """The next page of a walk."""
+        if scan.order is Order.PLACE:
+            return await self._page_of_places(scan, outline, fetch)
+        return await self._page_of_times(scan, outline, fetch)
+
+    async def _page_of_times(self, scan: Scan, outline: Outline, fetch: Fetch) -> Page:
+        key = (*_scope_key(scan.scope), scan.order, scan.descending)
+        width = self._widths.get(key, _FIRST_WINDOW)
+        while True:
+            low, high = _window(scan, width, self._now())
+            whole = low is None if scan.descending else high is None
+            spots, more = await _sorted(scan, outline(low, high))
+            if len(spots) > scan.limit or more or whole:
+                break
+            width *= _WINDOW_GROWTH
+        if len(spots) > scan.limit * _WINDOW_GROWTH:
+            width = max(width // _WINDOW_GROWTH, _FIRST_WINDOW)  # the scope has grown
+        _keep(self._widths, key, width, _KEPT_WIDTHS)
+        page, _ = await delivered(scan, spots, fetch, more=more or not whole)
+        return page
+
+    async def _page_of_places(self, scan: Scan, outline: Outline, fetch: Fetch) -> Page:
+        self._forget_old_walks()
+        key = (*_scope_key(scan.scope), repr(scan.filter), scan.descending)
+        walk = self._places.get(key)
+        start = None if walk is None else walk.index_behind(scan.after)
+        if walk is None or start is None:
+            walk, start = _PlaceWalk(*await _sorted(scan, outline(None, None))), 0
+        page, looked_at = await delivered(scan, walk.spots[start:], fetch, more=walk.more)
+        if page.next is not None:
+            walk.pages[page.next] = start + looked_at
+            _keep(self._places, key, walk, _KEPT_WALKS)
+        return page
+
+    def _forget_old_walks(self) -> None:
+        oldest = time.monotonic() - _KEPT_SECONDS
+        for key in [key for key, walk in self._places.items() if walk.made < oldest]:
+            del self._places[key]
+
+
+@dataclass(slots=True)
+class _PlaceWalk:
+    """The next places of a walk, in order, and where its pages ended."""
+
+    spots: Sequence[Spot]
+    more: bool
+    pages: dict[Cursor, int] = field(default_factory=dict)
+    made: float = field(default_factory=time.monotonic)
+
+    def index_behind(self, after: Cursor | None) -> int | None:
+        """Where the page behind a place begins; None if no page ended there, or nothing is left."""
+        index = None if after is None else self.pages.get(after)
+        return None if index == len(self.spots) else index
+
+
+async def delivered(
+    scan: Scan, spots: Sequence[Spot], fetch: Fetch, *, more: bool
+) -> tuple[Page, int]:
+    """A page of the rows at sorted spots, and how many of these were looked at.
+
+    Ends at the scan's limit, budget or bytes; `more` says that rows follow the last spot.
+    """
+    rows: list[Stored] = []
+    looked_at = size = 0
+    most = min(len(spots), scan.budget)
+    while looked_at < most and len(rows) < scan.limit and size < scan.max_bytes:
+        room = min(scan.limit - len(rows), _FETCHED_ROWS, most - looked_at)
+        for row in await fetch(spots[looked_at : looked_at + room]):
+            looked_at += 1
+            if row is None:
+                continue
+            rows.append(row)
+            size += len(row.record) + (0 if row.vector is None else row.vector.nbytes)
+            if size >= scan.max_bytes:
+                break
+    ended = looked_at == len(spots) and not more
+    if ended:
+        return Page(tuple(rows), None, looked_at), looked_at
+    if not looked_at:  # rows may follow, but none was seen
+        return Page((), scan.after, 0), 0
+    last = spots[looked_at - 1]
+    return Page(tuple(rows), Cursor(last.value, last.namespace, last.key), looked_at), looked_at
+
+
+async def _sorted(scan: Scan, parts: AsyncIterator[Iterable[Spot]]) -> tuple[list[Spot], bool]:
+    """The first KEPT_SPOTS behind the scan's cursor, in order, and whether there are more."""
+    kept: list[Spot] = []
+    more = False
+    async for part in parts:
+        kept += (spot for spot in part if is_behind(spot, scan))
+        if len(kept) > 2 * KEPT_SPOTS:
+            kept, more = _first(kept, scan), True
+    more = more or len(kept) > KEPT_SPOTS
+    return _first(kept, scan), more
+
+
+def _first(spots: Iterable[Spot], scan: Scan) -> list[Spot]:
+    if scan.order is Order.PLACE:
+        choose = heapq.nlargest if scan.descending else heapq.nsmallest
+        return choose(KEPT_SPOTS, spots, key=lambda spot: (spot.namespace, spot.key))
+    return heapq.nsmallest(KEPT_SPOTS, spots, key=time_order(descending=scan.descending))
+
+
+def time_order(*, descending: bool) -> Callable[[Spot], tuple[int, tuple[str, ...], str]]:
+    """What spots are sorted by in an order by time: ties go by place, upwards in both directions."""
+    sign = -1 if descending else 1
+    return lambda spot: (sign * spot.value, spot.namespace, spot.key)
+
+
+def is_behind(spot: Spot, scan: Scan) -> bool:
+    """Whether a spot comes after the scan's cursor."""
+    after = scan.after
+    if after is None:
+        return True
+    here, there = (spot.namespace, spot.key), (after.namespace, after.key)
+    if scan.order is Order.PLACE:
+        return here < there if scan.descending else here > there
+    if spot.value == after.value:
+        return here > there
+    return (spot.value < after.value) is scan.descending
+
+
+def _window(scan: Scan, width: int, now: int) -> tuple[int | None, int | None]:
+    """The values to look at: so many microseconds on from the cursor, or back from now."""
+    widest = width > _WIDEST_WINDOW
+    after = scan.after
+    if scan.descending:
+        start = now if after is None else after.value
+        return None if widest else start - width, None if after is None else after.value + 1
+    if after is None:
+        return None, None  # nobody knows where the oldest is
+    return after.value, None if widest else after.value + width
+
+
+def _scope_key(scope: Scope) -> tuple[object, ...]:
+    return scope.tenant, scope.kind, scope.namespace, scope.exact
+
+
+def _keep(
+    kept: OrderedDict[tuple[object, ...], T], key: tuple[object, ...], it: T, most: int
+) -> None:
+    kept[key] = it
+    kept.move_to_end(key)
+    if len(kept) > most:
+        kept.popitem(last=False)

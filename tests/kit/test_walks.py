@@ -1,0 +1,152 @@
+"""Ordered walks over outlines without order: each row once, in order, with little looked at."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memplane_adapters.contract import Cursor, Kind, Order, Scan, Scope, Stored
+from memplane_adapters.kit import walks
+from memplane_adapters.kit.walks import Fetch, Outline, Spot, Walks
+
+SCOPE = Scope("t", Kind.SEMANTIC, 0)
+NOW = 1_767_225_600_000_000
+
+
+class Rows:
+    """Rows in a store that knows no order."""
+
+    def __init__(self, values: Sequence[int]) -> None:
+        chance = random.Random(7)
+        self.spots = [
+            Spot(value, (chance.choice("ab"),), f"{chance.random():.6f}", str(number))
+            for number, value in enumerate(values)
+        ]
+        self.gone: set[str] = set()
+        self.outlined = 0
+        self.fetched = 0
+
+    def outline(self, order: Order) -> Outline:
+        async def outline(low: int | None, high: int | None) -> AsyncIterator[Iterable[Spot]]:
+            for spot in random.Random(3).sample(self.spots, len(self.spots)):
+                inside = (low is None or spot.value >= low) and (high is None or spot.value < high)
+                if inside:
+                    self.outlined += 1
+                    yield [spot._replace(value=0) if order is Order.PLACE else spot]
+
+        return outline
+
+    @property
+    def fetch(self) -> Fetch:
+        async def fetch(spots: Sequence[Spot]) -> Sequence[Stored | None]:
+            self.fetched += len(spots)
+            return [None if spot.id in self.gone else Stored(spot.id.encode()) for spot in spots]
+
+        return fetch
+
+    async def walk(self, walking: Walks, **options: Any) -> list[str]:
+        order = options.get("order", Order.PLACE)
+        found: list[str] = []
+        after: Cursor | None = None
+        while True:
+            scan = Scan(scope=SCOPE, after=after, **options)
+            page = await walking.page(scan, self.outline(order), self.fetch)
+            assert len(page.rows) <= scan.limit
+            assert page.scanned <= scan.budget
+            found += [row.record.decode() for row in page.rows]
+            if page.next is None:
+                return found
+            assert page.next != after
+            after = page.next
+
+    def right(self, order: Order, *, descending: bool) -> list[str]:
+        if order is Order.PLACE:
+            spots = sorted(
+                self.spots, key=lambda spot: (spot.namespace, spot.key), reverse=descending
+            )
+        else:
+            spots = sorted(self.spots, key=walks.time_order(descending=descending))
+        return [spot.id for spot in spots if spot.id not in self.gone]
+
+
+VALUES = st.lists(
+    st.sampled_from([NOW, NOW - 1, NOW + 10**9, 0, -5, NOW - 10**13]) | st.integers(0, 2 * NOW),
+    max_size=60,
+)
+
+
+WALKS = st.fixed_dictionaries(
+    {
+        "order": st.sampled_from(Order),
+        "descending": st.booleans(),
+        "limit": st.integers(1, 30),
+        "budget": st.integers(1, 50),
+    }
+)
+
+
+@given(values=VALUES, options=WALKS, gone=st.sets(st.integers(0, 60), max_size=10))
+@pytest.mark.asyncio
+async def test_a_walk_meets_each_row_once_and_in_order(
+    values: list[int], options: dict[str, Any], gone: set[int]
+) -> None:
+    rows = Rows(values)
+    rows.gone = {str(number) for number in gone}
+    found = await rows.walk(Walks(lambda: NOW), **options)
+    assert found == rows.right(options["order"], descending=options["descending"])
+
+
+@pytest.mark.asyncio
+async def test_a_walk_by_place_takes_one_outline() -> None:
+    rows = Rows(range(500))
+    assert await rows.walk(Walks(), limit=50) == rows.right(Order.PLACE, descending=False)
+    assert rows.outlined == 500
+
+
+@pytest.mark.asyncio
+async def test_a_walk_longer_than_what_is_kept_takes_more_outlines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(walks, "KEPT_SPOTS", 100)
+    rows = Rows(range(450))
+    for descending in (False, True):
+        for order in Order:
+            found = await rows.walk(Walks(), order=order, descending=descending, limit=7)
+            assert found == rows.right(order, descending=descending)
+
+
+@pytest.mark.asyncio
+async def test_a_new_walk_sees_what_was_written_since_the_last_one() -> None:
+    rows = Rows(range(20))
+    walking = Walks()
+    await rows.walk(walking, limit=5)
+    rows.spots.append(Spot(0, ("a",), "zz", "new"))
+    assert await rows.walk(walking, limit=5) == rows.right(Order.PLACE, descending=False)
+
+
+@pytest.mark.asyncio
+async def test_the_newest_of_many_are_found_in_a_small_window() -> None:
+    rows = Rows([NOW - number * 1_000_000 for number in range(20_000)])
+    walking = Walks(lambda: NOW)
+    scan = Scan(scope=SCOPE, order=Order.TIME, descending=True, limit=10)
+    for _ in range(3):
+        rows.outlined = 0
+        page = await walking.page(scan, rows.outline(Order.TIME), rows.fetch)
+        assert [row.record for row in page.rows] == [str(number).encode() for number in range(10)]
+    assert rows.outlined <= 3601
+    assert rows.fetched == 30
+
+
+@pytest.mark.asyncio
+async def test_bytes_end_a_page() -> None:
+    rows = Rows(range(100))
+    scan = Scan(scope=SCOPE, limit=50, max_bytes=10)
+    page = await Walks().page(scan, rows.outline(Order.PLACE), rows.fetch)
+    assert sum(len(row.record) for row in page.rows) >= 10
+    assert sum(len(row.record) for row in page.rows[:-1]) < 10
+    assert page.next is not None
