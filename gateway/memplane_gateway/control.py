@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
+from dataclasses import dataclass, replace
 
 from memplane_adapters.contract import (
     Address,
+    Collection,
     Entry,
     KeyValueStore,
     Kind,
+    StoreError,
+    VectorStore,
     Write,
     WriteStatus,
 )
@@ -16,6 +21,22 @@ from memplane_gateway.clock import Clock
 
 _SECRET = Address("", Kind.CONTROL, ("gateway",), "page-token-secret")
 _SECRET_BYTES = 32
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a route keeps its kind: the name of its store, and a hash that tells places apart."""
+
+    kind: Kind
+    store: str
+    hash: str
+
+    @property
+    def note(self) -> Address:
+        """Where it is noted that the collection was made there."""
+        return Address("", Kind.CONTROL, ("made", self.kind.value, self.store), self.hash)
 
 
 class ControlStore:
@@ -35,17 +56,39 @@ class ControlStore:
 
     async def page_token_secret(self) -> bytes:
         """The key of page tokens: made once, the same for every gateway on this store."""
-        now = self._clock.now()
-        entry = Entry(
-            address=_SECRET,
-            revision=self._clock.revision(),
-            update_time=now,
-            time=now,
-            record=secrets.token_bytes(_SECRET_BYTES),
-        )
+        entry = self._entry(_SECRET, secrets.token_bytes(_SECRET_BYTES))
         (result,) = await self._store.put([Write(entry, expected=0)])
         if result.status is WriteStatus.APPLIED:
             return entry.record
         (stored,) = await self._store.get([_SECRET])
         assert stored is not None, "what stood in the way of the write is there"
         return stored.record
+
+    async def make_ready(self, store: VectorStore, collection: Collection, place: Place) -> None:
+        """Have a store make a collection ready, or check it, and remember that it was made there.
+
+        So a collection that vanishes while the gateway is down is COLLECTION_MISSING at the next
+        start, and not made anew in silence. It is a note and no promise: without it (a new control
+        store, another place) the collection is made. Raises StoreError as `ensure` does.
+        """
+        (noted,) = await self._store.get([place.note])
+        await store.ensure(replace(collection, made=noted is not None))
+        if noted is not None:
+            return
+        try:
+            await self._store.put([Write(self._entry(place.note, b""), expected=0)])
+        except StoreError as error:
+            _log.warning(
+                "could not note that a collection was made",
+                extra={"store": place.store, "kind": place.kind.value, "error": str(error)},
+            )
+
+    def _entry(self, address: Address, record: bytes) -> Entry:
+        now = self._clock.now()
+        return Entry(
+            address=address,
+            revision=self._clock.revision(),
+            update_time=now,
+            time=now,
+            record=record,
+        )

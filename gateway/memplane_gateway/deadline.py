@@ -6,6 +6,7 @@ import time
 from contextvars import ContextVar
 
 _deadline: ContextVar[float | None] = ContextVar("memplane_deadline", default=None)
+_overtime: ContextVar[float] = ContextVar("memplane_overtime", default=0.0)
 
 
 def set_deadline(seconds: float) -> None:
@@ -17,3 +18,16 @@ def remaining() -> float | None:
     """Seconds left, 0 or more; None when no call is being served."""
     deadline = _deadline.get()
     return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def set_overtime(seconds: float) -> None:
+    """A store call in this context may go on for so long behind the deadline.
+
+    For a write whose caller no longer waits, but whose end somebody else has to know.
+    """
+    _overtime.set(seconds)
+
+
+def overtime() -> float:
+    """Seconds that a store call may go on behind the deadline."""
+    return _overtime.get()

@@ -1,7 +1,10 @@
 """Routes: a kind, its store and its embedder, and whether they serve.
 
 A route opens its store when the gateway starts and keeps watch over it. While the store is down the
-route is NOT_SERVING and its calls fail at once; it recovers by itself.
+route is NOT_SERVING; it recovers by itself. Calls then go to the store, which knows better than the
+last ping, and hear its own failure; unless it has never been ready, refuses the gateway or has lost
+what was made for the route: then they fail at once with that reason, and the store is opened and made
+ready anew before they are let through.
 """
 
 from __future__ import annotations
@@ -25,11 +28,20 @@ from memplane_adapters.contract import (
 )
 from memplane_gateway.embedders import Embedder
 from memplane_gateway.errors import Code, MemplaneError, Reason, from_store
+from memplane_gateway.memory.leases import coordinated
 from memplane_gateway.memory.memories import Memories
 
 _log = logging.getLogger(__name__)
 WATCH_SECONDS = 2.0
 _PROBE_SECONDS = 5.0
+_NOT_READY = frozenset(
+    {
+        StoreReason.COLLECTION_MISSING,
+        StoreReason.MISCONFIGURED,
+        StoreReason.IDENTITY_MISMATCH,
+        StoreReason.CLOSED,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +75,15 @@ class Route:
         self._prepare = prepare
         self._memories = memories
         self._ready = False
+        self._opened = False
         self._probing: asyncio.Task[None] | None = None
         self.state = RouteState(StoreError(StoreReason.CLOSED, "not opened yet", retryable=True))
         self.on_change: Callable[[Route], Awaitable[None]] | None = None
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the store can do."""
-        return self._store.capabilities
+        """What the store can do, with the gateway's leases around it."""
+        return coordinated(self._store.capabilities)
 
     @property
     def embedding(self) -> EmbeddingIdentity | None:
@@ -81,6 +94,11 @@ class Route:
     def search(self) -> str:
         """What AUTO means here for a text."""
         return self._memories.auto_mode.value
+
+    @property
+    def opened(self) -> bool:
+        """Whether the store has ever been opened; what it says since then is not our set-up alone."""
+        return self._opened
 
     @property
     def memories(self) -> Memories:
@@ -110,6 +128,7 @@ class Route:
             async with asyncio.timeout(_PROBE_SECONDS):
                 if not self._ready:
                     await self._store.open()
+                    self._opened = True
                     await self._prepare()
                 start = time.perf_counter_ns()
                 durability = await self._store.ping()
@@ -117,6 +136,8 @@ class Route:
             self._ready = True
             state = RouteState(None, durability, micros)
         except StoreError as error:
+            # What was made ready is there no more: calls hear why, and it is made ready anew.
+            self._ready = self._ready and error.reason not in _NOT_READY
             state = RouteState(error)
         except TimeoutError:
             state = RouteState(
@@ -149,6 +170,7 @@ class Route:
         """Let go of store and embedder."""
         if self._probing is not None:
             await asyncio.gather(self._probing, return_exceptions=True)
+        await self._memories.close()
         await self._store.close()
         if self.embedder is not None:
             await self.embedder.close()

@@ -26,8 +26,8 @@ from memplane_adapters.contract import (
 from memplane_gateway import logs, sockets
 from memplane_gateway.analysis import Analyzer
 from memplane_gateway.clock import Clock
-from memplane_gateway.config import RouteSettings, Settings
-from memplane_gateway.control import ControlStore
+from memplane_gateway.config import RouteSettings, Settings, place_of
+from memplane_gateway.control import ControlStore, Place
 from memplane_gateway.embedders import Embedder, create
 from memplane_gateway.interceptors import (
     Draining,
@@ -36,7 +36,7 @@ from memplane_gateway.interceptors import (
     generic_handlers,
     intercepted,
 )
-from memplane_gateway.layers import LAYERS, StackedKeyValueStore, StackedVectorStore
+from memplane_gateway.layers import Layer, StackedKeyValueStore, StackedVectorStore, make_layers
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.memories import Memories
 from memplane_gateway.memory.model import Mode
@@ -137,14 +137,16 @@ class Gateway:
         except StoreError as error:
             raise StartError(f"the control store: {error}", _exit_code(error)) from error
         self._router = Router(
-            _RouteMaker(self.settings, self._backends, self._clock, secret).routes()
+            _RouteMaker(self.settings, self._backends, self._clock, self._control, secret).routes()
         )
         for route in self._router.routes:
             route.on_change = self._announce
         await self._router.start()
         for route in self._router.routes:
             fault = route.state.error
-            if fault is not None and fault.reason is StoreReason.MISCONFIGURED:
+            if route.opened or fault is None:
+                continue  # what a server refuses may be mended there
+            if fault.reason is StoreReason.MISCONFIGURED:
                 await self.stop()
                 raise StartError(f"the {route.kind.value} route: {fault}")
         self.notices = _notices(self.settings, self._router)
@@ -312,13 +314,20 @@ class _RouteMaker:
     """Makes the routes of a configuration."""
 
     def __init__(
-        self, settings: Settings, backends: _Backends, clock: Clock, secret: bytes
+        self,
+        settings: Settings,
+        backends: _Backends,
+        clock: Clock,
+        control: ControlStore,
+        secret: bytes,
     ) -> None:
         self._settings = settings
         self._backends = backends
         self._clock = clock
+        self._control = control
         self._tokens = PageTokens(secret)
         self._embedders: dict[str, Embedder] = {}
+        self._layers: dict[str, tuple[Layer, ...]] = {}
 
     def routes(self) -> dict[Kind, Route]:
         """A route a kind."""
@@ -331,10 +340,11 @@ class _RouteMaker:
 
     def _searched(self, kind: Kind, route: RouteSettings) -> Route:
         inner = self._backends.vector(route.store, kind.value)
-        store = StackedVectorStore(route.store, inner, LAYERS)
+        store = StackedVectorStore(route.store, inner, self._layers_of(route.store))
         analyzer = Analyzer(language=route.language, stop_words=route.stop_words)
         embedder = self._embedder(route.embedder)
-        collection = Collection(kind, embedder.identity, analyzer.name)
+        collection = Collection(kind, embedder.identity, analyzer.name, route.index)
+        place = Place(kind, route.store, place_of(self._settings.stores[route.store]))
         search = Mode(route.search) if route.search else None
         if search is not None and not getattr(store.capabilities, search.value):
             raise StartError(
@@ -346,7 +356,7 @@ class _RouteMaker:
             store_name=route.store,
             adapter=self._settings.stores[route.store].adapter,
             store=store,
-            prepare=lambda: store.ensure(collection),
+            prepare=lambda: self._control.make_ready(store, collection, place),
             embedder=embedder,
             memories=self._memories(
                 kind, VectorShelf(store, ProtobufRecords(), analyzer), embedder, search
@@ -355,7 +365,8 @@ class _RouteMaker:
 
     def _looked_up(self, name: str) -> Route:
         kind = Kind.PROCEDURAL
-        store = StackedKeyValueStore(name, self._backends.key_value(name, kind.value), LAYERS)
+        inner = self._backends.key_value(name, kind.value)
+        store = StackedKeyValueStore(name, inner, self._layers_of(name))
         return Route(
             kind,
             store_name=name,
@@ -380,6 +391,11 @@ class _RouteMaker:
             search=search,
             scan_budget=self._settings.scan_budget,
         )
+
+    def _layers_of(self, store: str) -> tuple[Layer, ...]:
+        if store not in self._layers:
+            self._layers[store] = make_layers()
+        return self._layers[store]
 
     def _embedder(self, name: str) -> Embedder:
         if name not in self._embedders:

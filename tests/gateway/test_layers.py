@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from memplane_adapters.contract import (
     Capabilities,
     Condition,
+    ConditionalWrite,
     Kind,
     Op,
     Order,
@@ -20,12 +22,17 @@ from memplane_adapters.contract import (
     Scope,
     StoreError,
     StoreReason,
+    WriteResult,
+    WriteStatus,
 )
-from memplane_gateway.deadline import set_deadline
-from memplane_gateway.layers import LAYERS, StoreCall
+from memplane_gateway.deadline import set_deadline, set_overtime
+from memplane_gateway.errors import from_store
+from memplane_gateway.layers import Layer, StoreCall, make_layers
+from memplane_gateway.layers.ambiguity import Ambiguity
 from memplane_gateway.layers.check import Check
-from memplane_gateway.layers.observe import Observe
 from memplane_gateway.layers.timeout import Timeout
+
+T = TypeVar("T")
 
 SCOPE = Scope(tenant="t", kind=Kind.SEMANTIC, alive_at=0)
 VECTOR = np.array([1.0], dtype=np.float32)
@@ -88,6 +95,16 @@ async def test_a_filter_operator_that_is_not_declared_is_refused() -> None:
     assert await Check()(StoreCall("s", "count", able, filter=EQ), _reached) == "reached"
 
 
+async def test_a_revision_that_is_expected_needs_a_store_that_compares() -> None:
+    call = StoreCall("s", "delete", Capabilities(), writes=True, conditional=True)
+    assert await _refused(call) == "conditional_write"
+    able = Capabilities(conditional_write=ConditionalWrite.NATIVE)
+    compares = StoreCall("s", "delete", able, writes=True, conditional=True)
+    assert await Check()(compares, _reached) == "reached"
+    whatever = StoreCall("s", "delete", Capabilities(), writes=True)
+    assert await Check()(whatever, _reached) == "reached"
+
+
 @pytest.mark.parametrize("writes", [True, False])
 async def test_time_is_bounded_and_a_write_is_ambiguous(writes: bool) -> None:
     async def never() -> None:
@@ -95,9 +112,47 @@ async def test_time_is_bounded_and_a_write_is_ambiguous(writes: bool) -> None:
 
     set_deadline(0.01)
     with pytest.raises(StoreError) as caught:
-        await Timeout()(StoreCall("s", "put", Capabilities(), writes=writes), never)
+        await _through(make_layers(), StoreCall("s", "put", Capabilities(), writes=writes), never)
     assert caught.value.reason is StoreReason.TIMEOUT
     assert caught.value.metadata == ({"ambiguous": "true"} if writes else {})
+
+
+async def test_a_write_with_overtime_ends_behind_the_deadline() -> None:
+    set_deadline(0)
+    set_overtime(30)
+    call = StoreCall("s", "put", Capabilities(), writes=True)
+
+    async def slow() -> str:
+        await asyncio.sleep(0.01)
+        return "written"
+
+    assert await Timeout()(call, slow) == "written"
+
+
+@pytest.mark.parametrize("reason", StoreReason)
+@pytest.mark.parametrize("writes", [True, False])
+async def test_only_a_write_that_may_have_happened_is_ambiguous(
+    reason: StoreReason, writes: bool
+) -> None:
+    unknown = {StoreReason.TIMEOUT, StoreReason.INTERRUPTED, StoreReason.PROTOCOL}
+    expected = {"ambiguous": "true"} if writes and reason in unknown else {}
+
+    async def raises() -> None:
+        raise StoreError(reason, "down")
+
+    async def answers() -> list[WriteResult]:
+        error = StoreError(reason, "one item")
+        return [WriteResult(WriteStatus.APPLIED), WriteResult(WriteStatus.FAILED, error)]
+
+    call = StoreCall("s", "upsert", Capabilities(), writes=writes)
+    with pytest.raises(StoreError) as caught:
+        await Ambiguity()(call, raises)
+    assert caught.value.metadata == expected
+    _, failed = await Ambiguity()(call, answers)
+    assert failed.error is not None
+    assert failed.error.metadata == expected
+    said = from_store(failed.error, "semantic")
+    assert ("may have taken effect" in said.message) is bool(expected)
 
 
 async def test_a_failure_passes_all_layers_as_it_is() -> None:
@@ -107,16 +162,18 @@ async def test_a_failure_passes_all_layers_as_it_is() -> None:
         raise error
 
     call = StoreCall("s", "ping", Capabilities())
-    run: Callable[[], Awaitable[None]] = fail
-    for layer in reversed(LAYERS):
-        run = _around(layer, call, run)
     with pytest.raises(StoreError) as caught:
-        await run()
+        await _through(make_layers(), call, fail)
     assert caught.value is error
 
 
+async def _through(layers: Sequence[Layer], call: StoreCall, run: Callable[[], Awaitable[T]]) -> T:
+    for layer in reversed(layers):
+        run = _around(layer, call, run)
+    return await run()
+
+
 def _around(
-    layer: Observe | Check | Timeout | object, call: StoreCall, run: Callable[[], Awaitable[None]]
-) -> Callable[[], Awaitable[None]]:
-    assert isinstance(layer, Observe | Check | Timeout)
+    layer: Layer, call: StoreCall, run: Callable[[], Awaitable[T]]
+) -> Callable[[], Awaitable[T]]:
     return lambda: layer(call, run)

@@ -72,8 +72,13 @@ class Capabilities:
     isolation: str = ""
     """How tenants are kept apart, in a word."""
     max_batch_items: int = 0
+    """Most items in a call of upsert, put, fetch, get or delete; the gateway splits."""
     max_batch_bytes: int = 0
+    """Most bytes of the items of one write, as the gateway holds them (record, float32 vector, text,
+    terms, fields): to be declared with room for how they are written on the wire. The gateway
+    splits, but for an atomic batch."""
     max_item_bytes: int = 0
+    """Most bytes of one item, counted likewise; a larger one is refused unsent."""
     max_dimension: int = 0
 
     def pushdown(self, op: Op) -> Pushdown:

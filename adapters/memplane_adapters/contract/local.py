@@ -22,6 +22,9 @@ class LocalStore:
     """A name of its own among all stores, for example "qdrant-local"."""
     url: str
     """What the adapter's `from_url` then takes."""
+    kept: bool = True
+    """Whether what is written is there after a restart. The memory-level cases are run on such
+    stores, the store-level ones on all."""
     prefix: str = ""
     """The key of the adapter's settings that keeps one user of a server apart from the next: a name,
     or the first part of names, of letters, digits and "-". Empty: another directory does that."""

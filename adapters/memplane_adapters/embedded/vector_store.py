@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 
 from memplane_adapters.contract import (
     EVERY_OP_EXACT,
@@ -53,8 +54,16 @@ class EmbeddedVectorStore(EmbeddedStore):
     capabilities = CAPABILITIES
 
     async def ensure(self, collection: Collection) -> None:
+        """Attributes get no index of their own: filters go over the rows."""
+        made = collection.made
+        collection = replace(collection, index={}, made=False)
         with self._database.call(self) as connected:
             stored = connected.collections.get(collection.kind)
+            if made and stored is None:
+                raise StoreError(
+                    StoreReason.COLLECTION_MISSING,
+                    f"{connected.path} held {collection.kind} memories once, and knows of none",
+                )
             if stored != collection:
                 stored = await connected.writer.run(
                     lambda transaction: _record(transaction.connection, collection)

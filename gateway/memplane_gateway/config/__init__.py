@@ -14,6 +14,7 @@ from memplane_gateway.config.models import (
     RoutesSettings,
     Settings,
 )
+from memplane_gateway.config.place import place_of
 from memplane_gateway.config.probe import Probe, probe, probe_embedder
 from memplane_gateway.config.problems import MASK, ConfigError, Origin, Problem
 from memplane_gateway.config.showing import effective, json_schema
@@ -37,6 +38,7 @@ __all__ = [
     "json_schema",
     "load",
     "parse_address",
+    "place_of",
     "probe",
     "probe_embedder",
 ]

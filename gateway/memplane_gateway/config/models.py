@@ -21,7 +21,9 @@ from pydantic import (
     field_validator,
 )
 
+from memplane_adapters.contract import FieldType
 from memplane_gateway.config.address import Address, parse_address
+from memplane_gateway.config.index import AttributePath, Index
 from memplane_gateway.config.stores import EMBEDDED, StoreSettings, make_store
 from memplane_gateway.embedders import EmbedderSettings
 
@@ -79,6 +81,11 @@ class RouteSettings(_Part):
     stop_words: Annotated[list[str] | None, BeforeValidator(_list_in_a_string)] = Field(
         default=None,
         description="Words that KEYWORD search leaves out; absent: those of the language.",
+    )
+    index: Index = Field(
+        default_factory=dict[AttributePath, FieldType],
+        description="Attributes that filters often name, and their types: string, number, bool or "
+        "time; a store gives them an index where it has any.",
     )
 
     @field_validator("language")

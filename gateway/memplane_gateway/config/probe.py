@@ -8,7 +8,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memplane_adapters.contract import Backend, Collection, Kind, Store, StoreError
+from memplane_adapters.contract import (
+    Backend,
+    Collection,
+    Kind,
+    Store,
+    StoreError,
+    StoreReason,
+    VectorStore,
+)
 from memplane_gateway.analysis import Analyzer
 from memplane_gateway.config.models import Settings
 from memplane_gateway.config.problems import without_passwords
@@ -30,7 +38,7 @@ class Probe:
 def probe(settings: Settings, name: str) -> Probe:
     """Opens a store as its routes do: what it holds must be made with what they are configured to.
 
-    Opening the embedded one makes its file.
+    Opening the embedded one makes its file; in others nothing is made.
     """
     return asyncio.run(_probe(settings, name))
 
@@ -57,7 +65,7 @@ async def _probe(settings: Settings, name: str) -> Probe:
                 took = time.perf_counter() - started
             for collection in collections:
                 assert backend.vector is not None, "checked above"
-                await backend.vector.ensure(collection)
+                await _look_at(backend.vector, collection)
     except StoreError as error:
         stored, configured = (error.metadata.get(key) for key in ("stored", "configured"))
         what = f"; stored: {stored}; configured: {configured}" if stored else ""
@@ -71,6 +79,15 @@ async def _probe(settings: Settings, name: str) -> Probe:
     return Probe(ping_seconds=took, durability=durability)
 
 
+async def _look_at(store: VectorStore, collection: Collection) -> None:
+    """Checks what a route keeps. What is not there yet, the gateway makes when it starts."""
+    try:
+        await store.ensure(collection)
+    except StoreError as error:
+        if error.reason is not StoreReason.COLLECTION_MISSING:
+            raise
+
+
 def _collections(settings: Settings, name: str) -> Sequence[Collection]:
     """What the routes keep in a store of vectors."""
     routes = settings.routes
@@ -79,6 +96,7 @@ def _collections(settings: Settings, name: str) -> Sequence[Collection]:
             kind,
             create(settings.embedders[route.embedder]).identity,
             Analyzer(language=route.language, stop_words=route.stop_words).name,
+            made=True,  # nothing is made here
         )
         for kind, route in ((Kind.SEMANTIC, routes.semantic), (Kind.EPISODIC, routes.episodic))
         if route.store == name

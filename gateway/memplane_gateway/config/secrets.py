@@ -12,7 +12,7 @@ from memplane_gateway.config.problems import Problem, SettingPath, dotted, passw
 from memplane_gateway.config.tree import Tree
 
 _SECRET_NAME = re.compile(
-    r"(^|[_-])(key|apikey|token|secret|password|passwd|passphrase|credentials?|dsn|auth)$",
+    r"(^|[_-])(key|apikey|token|secret|password|passwd|passphrase|credentials?|dsn|auth|authorization|bearer|cookie)$",
     re.IGNORECASE,
 )
 _NOT_SECRET = re.compile(r"(^|[_-])(public|partition|sort|primary|foreign)[_-]key$", re.IGNORECASE)

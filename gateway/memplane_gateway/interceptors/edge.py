@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from memplane_gateway.wire.status import status_of
 _log = logging.getLogger(__name__)
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _DETAILS = "grpc-status-details-bin"
+_PUSHBACK = "grpc-retry-pushback-ms"
+"""gRPC's word to the retries of a client's channel: wait so long; below zero: do not."""
 
 
 def generic_handlers(handlers: Mapping[str, Handler]) -> Sequence[grpc.GenericRpcHandler]:
@@ -51,10 +54,15 @@ def _behaviour(handler: Handler) -> Any:
 async def refuse(context: aio.ServicerContext[Any, Any], error: MemplaneError) -> None:
     """End a call with an error. Returns only when the caller is gone and hears nothing."""
     status = status_of(error)
-    details = status.SerializeToString()
+    trailers: list[tuple[str, str | bytes]] = [(_DETAILS, status.SerializeToString())]
+    if error.metadata.get("ambiguous") == "true":
+        # Sent again as it is, a write that did take effect would now be refused.
+        trailers.append((_PUSHBACK, "-1"))
+    elif error.retry_after is not None:
+        trailers.append((_PUSHBACK, str(math.ceil(error.retry_after * 1000))))
     try:
         await context.abort(
-            _CODES[int(error.code)], status.message, trailing_metadata=((_DETAILS, details),)
+            _CODES[int(error.code)], status.message, trailing_metadata=tuple(trailers)
         )
     except aio.AbortError:
         raise

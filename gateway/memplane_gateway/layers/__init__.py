@@ -1,16 +1,21 @@
 """What stands between the middle and every store, one file a layer.
 
-The order, outermost first, is this list:
+The order, outermost first, is the list in `make_layers`:
 
 1. observe: outermost, so that it sees what the caller of the store sees.
 2. check: before anything that costs, since what a store cannot do needs no time or retry.
-3. timeout: innermost, so that it bounds each single call to the vendor.
+3. ambiguity: around retry, so that only what retry gives up on is called ambiguous.
+4. retry: outside timeout, so that each attempt is timed by itself; all end at the deadline.
+5. timeout: innermost, so that it bounds each single call to the vendor.
 
-(Coalescing, a breaker and retries come between check and timeout.)
+(Coalescing and a breaker come between check and retry.) A batch above the limits of its store is
+split before the layers (`batches`), so that they see the calls that the store gets.
 """
 
+from memplane_gateway.layers.ambiguity import Ambiguity
 from memplane_gateway.layers.check import Check
 from memplane_gateway.layers.observe import Observe
+from memplane_gateway.layers.retry import Retry
 from memplane_gateway.layers.stacked import (
     Layer,
     StackedKeyValueStore,
@@ -19,6 +24,9 @@ from memplane_gateway.layers.stacked import (
 )
 from memplane_gateway.layers.timeout import Timeout
 
-LAYERS: tuple[Layer, ...] = (Observe(), Check(), Timeout())
+__all__ = ["Layer", "StackedKeyValueStore", "StackedVectorStore", "StoreCall", "make_layers"]
 
-__all__ = ["LAYERS", "Layer", "StackedKeyValueStore", "StackedVectorStore", "StoreCall"]
+
+def make_layers() -> tuple[Layer, ...]:
+    """The layers of one store, which they remember: made once for each."""
+    return (Observe(), Check(), Ambiguity(), Retry(), Timeout())

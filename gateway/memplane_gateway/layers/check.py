@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from memplane_adapters.contract import (
     Capabilities,
+    ConditionalWrite,
     Order,
     Pushdown,
     Query,
@@ -49,6 +50,8 @@ def _lacking(call: StoreCall) -> str | None:
     if isinstance(call.argument, Scan):
         ordered = call.argument.order is not Order.PLACE
         return "ordered_scan" if ordered and not able.ordered_scan else None
+    if call.conditional and able.conditional_write is ConditionalWrite.NONE:
+        return "conditional_write"
     if call.op == "put" and call.argument is True and not able.atomic:
         return "atomic"
     return None

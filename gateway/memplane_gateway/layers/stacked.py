@@ -30,6 +30,7 @@ from memplane_adapters.contract import (
     Write,
     WriteResult,
 )
+from memplane_gateway.layers import batches
 
 T = TypeVar("T")
 
@@ -45,6 +46,8 @@ class StoreCall:
     filter: Filter | None = None
     items: int = 0
     writes: bool = False
+    conditional: bool = False
+    """Whether an item of it expects a revision."""
 
 
 class Layer(Protocol):
@@ -82,8 +85,15 @@ class _Stacked:
 
     async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
         """Delete memories by address."""
+        return await batches.alter(deletes, self.capabilities, self._delete)
+
+    async def _delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
         return await self._call(
-            "delete", lambda: self._inner.delete(deletes), items=len(deletes), writes=True
+            "delete",
+            lambda: self._inner.delete(deletes),
+            items=len(deletes),
+            writes=True,
+            conditional=_is_conditional(deletes),
         )
 
     async def scan(self, scan: Scan) -> Page:
@@ -120,8 +130,11 @@ class _Stacked:
         filter: Filter | None = None,
         items: int = 0,
         writes: bool = False,
+        conditional: bool = False,
     ) -> T:
-        call = StoreCall(self._name, op, self.capabilities, argument, filter, items, writes)
+        call = StoreCall(
+            self._name, op, self.capabilities, argument, filter, items, writes, conditional
+        )
         for layer in self._layers:
             run = _within(layer, call, run)
         return await run()
@@ -140,17 +153,28 @@ class StackedVectorStore(_Stacked):
 
     async def upsert(self, writes: Sequence[Write[Point]]) -> list[WriteResult]:
         """Write points."""
+        return await batches.write(writes, self.capabilities, self._upsert)
+
+    async def _upsert(self, writes: Sequence[Write[Point]]) -> list[WriteResult]:
         return await self._call(
-            "upsert", lambda: self._store.upsert(writes), items=len(writes), writes=True
+            "upsert",
+            lambda: self._store.upsert(writes),
+            items=len(writes),
+            writes=True,
+            conditional=_is_conditional(writes),
         )
 
     async def fetch(
         self, addresses: Sequence[Address], *, vectors: bool = False
     ) -> list[Stored | None]:
         """Read memories by address."""
-        return await self._call(
-            "fetch", lambda: self._store.fetch(addresses, vectors=vectors), items=len(addresses)
-        )
+
+        async def fetch(part: Sequence[Address]) -> list[Stored | None]:
+            return await self._call(
+                "fetch", lambda: self._store.fetch(part, vectors=vectors), items=len(part)
+            )
+
+        return await batches.read(addresses, self.capabilities, fetch)
 
     async def query(self, query: Query) -> QueryResult:
         """Find the best points."""
@@ -170,17 +194,32 @@ class StackedKeyValueStore(_Stacked):
         self, writes: Sequence[Write[Entry]], *, atomic: bool = False
     ) -> list[WriteResult]:
         """Write entries."""
-        return await self._call(
-            "put",
-            lambda: self._store.put(writes, atomic=atomic),
-            argument=atomic,
-            items=len(writes),
-            writes=True,
-        )
+
+        async def put(part: Sequence[Write[Entry]]) -> list[WriteResult]:
+            return await self._call(
+                "put",
+                lambda: self._store.put(part, atomic=atomic),
+                argument=atomic,
+                items=len(part),
+                writes=True,
+                conditional=_is_conditional(part),
+            )
+
+        if atomic:
+            return await batches.write_as_one(writes, self.capabilities, put)
+        return await batches.write(writes, self.capabilities, put)
 
     async def get(self, addresses: Sequence[Address]) -> list[Stored | None]:
         """Read memories by address."""
-        return await self._call("get", lambda: self._store.get(addresses), items=len(addresses))
+
+        async def get(part: Sequence[Address]) -> list[Stored | None]:
+            return await self._call("get", lambda: self._store.get(part), items=len(part))
+
+        return await batches.read(addresses, self.capabilities, get)
+
+
+def _is_conditional(items: Sequence[Write[Entry] | Delete]) -> bool:
+    return any(item.expected is not None for item in items)
 
 
 def _within(

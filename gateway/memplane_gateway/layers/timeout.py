@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from memplane_adapters.contract import StoreError, StoreReason
-from memplane_gateway.deadline import remaining
+from memplane_gateway.deadline import overtime, remaining
 from memplane_gateway.layers.stacked import StoreCall
 
 T = TypeVar("T")
@@ -21,14 +21,13 @@ class Timeout:
     async def __call__(self, call: StoreCall, proceed: Callable[[], Awaitable[T]]) -> T:
         """Let the call proceed for as long as there is time."""
         left = remaining()
+        seconds = BACKGROUND_SECONDS if left is None else left + overtime()
         try:
-            async with asyncio.timeout(BACKGROUND_SECONDS if left is None else left):
+            async with asyncio.timeout(seconds):
                 return await proceed()
         except TimeoutError as error:
-            metadata = {"ambiguous": "true"} if call.writes else {}
             raise StoreError(
                 StoreReason.TIMEOUT,
                 f"{call.store} did not finish {call.op} in time",
                 retryable=not call.writes,
-                metadata=metadata,
             ) from error

@@ -56,6 +56,10 @@ class Memories:
             route, shelf, clock, vectors, default_mode=self.auto_mode, scan_budget=scan_budget
         )
 
+    async def close(self) -> None:
+        """End what goes on behind callers' backs."""
+        await self._writer.close()
+
     async def put(self, caller: Caller, puts: Sequence[Put]) -> list[Written]:
         """Write whole memories."""
         return await self._writer.put(caller, puts)

@@ -37,6 +37,7 @@ from memplane_adapters.contract import (
     from_micros,
 )
 from memplane_gateway.analysis import Analyzer
+from memplane_gateway.memory.leases import needs_leases
 from memplane_gateway.memory.model import Content, Memory, Record
 from memplane_gateway.pacing import paced
 
@@ -106,7 +107,7 @@ class Shelf(Protocol):
         ...
 
     async def write(self, writes: Sequence[RowWrite]) -> list[WriteResult]:
-        """Write rows, each if nothing came between."""
+        """Write rows, each if nothing came between (or its writer has a lease)."""
         ...
 
     async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
@@ -140,7 +141,9 @@ class _StoreShelf(Generic[StoreT]):
 
     async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
         """Delete rows."""
-        return await self.store.delete(deletes)
+        return await self.store.delete(
+            [Delete(delete.address, self._expected(delete.expected)) for delete in deletes]
+        )
 
     async def scan(self, scan: Scan) -> Page:
         """Walk over rows."""
@@ -149,6 +152,10 @@ class _StoreShelf(Generic[StoreT]):
     async def count(self, scope: Scope, filter: Filter | None) -> Count:
         """Count rows."""
         return await self.store.count(scope, filter)
+
+    def _expected(self, revision: int | None) -> int | None:
+        """What the store is to compare: nothing where it cannot, since the writer has a lease."""
+        return None if needs_leases(self.store.capabilities) else revision
 
 
 class VectorShelf(_StoreShelf[VectorStore]):
@@ -186,7 +193,7 @@ class VectorShelf(_StoreShelf[VectorStore]):
         )
 
     def _points(self, writes: Sequence[RowWrite]) -> list[Write[Point]]:
-        return [Write(self._point(write.row), write.expected) for write in writes]
+        return [Write(self._point(write.row), self._expected(write.expected)) for write in writes]
 
     def _point(self, row: Row) -> Point:
         record = row.record
@@ -219,7 +226,9 @@ class KeyValueShelf(_StoreShelf[KeyValueStore]):
 
     async def write(self, writes: Sequence[RowWrite]) -> list[WriteResult]:
         """Write rows, each if nothing came between."""
-        return await self.store.put([Write(self._entry(w.row), w.expected) for w in writes])
+        return await self.store.put(
+            [Write(self._entry(write.row), self._expected(write.expected)) for write in writes]
+        )
 
     def searchable(self, record: Record) -> bool:  # noqa: ARG002 (other shelves ask it)
         """Never: key-values are looked up."""

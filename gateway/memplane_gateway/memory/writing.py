@@ -1,11 +1,14 @@
-"""Writes: read what is there, decide, embed, write if nothing came between, else begin again."""
+"""Writes: read what is there, decide, embed, write if nothing came between, else begin again.
+
+Over a store that cannot tell whether something came between, a lease sees to it that nothing does.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from memplane_adapters.contract import (
     Address,
@@ -20,6 +23,7 @@ from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason, from_store
 from memplane_gateway.memory.drafting import Draft, Stamp, Unchanged, draft_put, draft_update
 from memplane_gateway.memory.embedding import TextVectors
+from memplane_gateway.memory.leases import Turn, turns_for
 from memplane_gateway.memory.model import (
     Caller,
     Outcome,
@@ -31,7 +35,7 @@ from memplane_gateway.memory.model import (
     Written,
 )
 from memplane_gateway.memory.preconditions import not_found, refusal
-from memplane_gateway.memory.shelf import Row, Shelf, alive_row, memory_of
+from memplane_gateway.memory.shelf import Row, RowWrite, Shelf, alive_row, memory_of
 from memplane_gateway.pacing import paced
 
 MAX_ATTEMPTS = 100
@@ -49,6 +53,9 @@ class _Item(Protocol):
 
 
 _ItemT = TypeVar("_ItemT", bound=_Item)
+_Round: TypeAlias = Callable[
+    [Sequence[_ItemT], Sequence[Row | None], Turn], Awaitable[list[Written | None]]
+]
 
 
 class Writer:
@@ -59,19 +66,26 @@ class Writer:
         self._shelf = shelf
         self._clock = clock
         self._vectors = vectors
+        self._turns = turns_for(shelf.capabilities)
+
+    async def close(self) -> None:
+        """End writes that nobody waits for."""
+        await self._turns.close()
 
     async def put(self, caller: Caller, puts: Sequence[Put]) -> list[Written]:
         """Write whole memories; no address twice."""
         made: dict[str, Vector | None] = {}
 
-        async def round_(batch: Sequence[Put], rows: Sequence[Row | None]) -> list[Written | None]:
+        async def round_(
+            batch: Sequence[Put], rows: Sequence[Row | None], turn: Turn
+        ) -> list[Written | None]:
             now = self._clock.now()
             decided: list[Draft | Unchanged | MemplaneError] = []
             async for put, row in paced(zip(batch, rows, strict=True)):
                 alive = alive_row(row, now)
                 refused = refusal(put.precondition, alive.record if alive else None)
                 decided.append(refused or draft_put(put, row, now, self._shelf.codec.fingerprint))
-            return await self._apply(caller, batch, decided, made)
+            return await self._apply(caller, batch, decided, made, turn)
 
         return await self._until_settled(puts, round_)
 
@@ -80,7 +94,7 @@ class Writer:
         made: dict[str, Vector | None] = {}
 
         async def round_(
-            batch: Sequence[Update], rows: Sequence[Row | None]
+            batch: Sequence[Update], rows: Sequence[Row | None], turn: Turn
         ) -> list[Written | None]:
             now = self._clock.now()
             decided: list[Draft | Unchanged | MemplaneError] = []
@@ -93,7 +107,7 @@ class Writer:
                     decided.append(not_found())
                 else:
                     decided.append(draft_update(update, alive, now, self._shelf.codec.fingerprint))
-            return await self._apply(caller, batch, decided, made)
+            return await self._apply(caller, batch, decided, made, turn)
 
         return await self._until_settled(updates, round_)
 
@@ -101,7 +115,7 @@ class Writer:
         """Delete memories; no address twice. What is missing is no error."""
 
         async def round_(
-            batch: Sequence[Removal], rows: Sequence[Row | None]
+            batch: Sequence[Removal], rows: Sequence[Row | None], turn: Turn
         ) -> list[Written | None]:
             now = self._clock.now()
             settled: list[Written | None] = [None] * len(batch)
@@ -115,7 +129,8 @@ class Writer:
                     settled[index] = Written(removal.address, Outcome.MISSING)
                 else:
                     deletes[index] = Delete(removal.address, alive.record.revision)
-            results = await self._shelf.delete(list(deletes.values())) if deletes else []
+            doomed = list(deletes.values())
+            results = await turn.finish(lambda: self._shelf.delete(doomed)) if doomed else []
             for index, result in zip(deletes, results, strict=True):
                 # A row that has gone meanwhile is read again too: a precondition may now differ.
                 if result.status is WriteStatus.APPLIED:
@@ -129,7 +144,7 @@ class Writer:
     async def _until_settled(
         self,
         items: Sequence[_ItemT],
-        round_: Callable[[Sequence[_ItemT], Sequence[Row | None]], Awaitable[list[Written | None]]],
+        round_: _Round[_ItemT],
         *,
         vectors: bool = True,
     ) -> list[Written]:
@@ -139,8 +154,10 @@ class Writer:
         for attempt in range(MAX_ATTEMPTS):
             batch = [items[index] for index in pending]
             try:
-                rows = await self._shelf.fetch([item.address for item in batch], vectors=vectors)
-                outcomes = await round_(batch, rows)
+                addresses = [item.address for item in batch]
+                async with self._turns.turn(addresses) as turn:
+                    rows = await self._shelf.fetch(addresses, vectors=vectors)
+                    outcomes = await round_(batch, rows, turn)
             except (StoreError, MemplaneError) as error:
                 if len(pending) == len(items):
                     raise
@@ -165,6 +182,7 @@ class Writer:
         batch: Sequence[Put | Update],
         decided: Sequence[Draft | Unchanged | MemplaneError],
         made: dict[str, Vector | None],
+        turn: Turn,
     ) -> list[Written | None]:
         settled: list[Written | None] = [None] * len(batch)
         drafts: dict[int, Draft] = {}
@@ -182,15 +200,19 @@ class Writer:
         texts = {draft.content.text for draft in drafts.values() if draft.embed}
         made.update(await self._vectors.of(texts - made.keys()))
         provenance = Provenance(caller.principal, caller.request_id, caller.source)
-        # Stamped after the embedding, which may take long: a walk by update_time has to wait for
-        # what is stamped and not yet there.
-        with self._clock.writing() as now:
-            stamp = Stamp(now, self._clock, self._shelf.codec.fingerprint, provenance)
-            writes = [
-                draft.finished(batch[index], stamp, *self._vector_of(draft, made))
-                async for index, draft in paced(drafts.items())
-            ]
-            results = await self._shelf.write(writes)
+        writes: list[RowWrite] = []
+
+        async def send() -> list[WriteResult]:
+            # Stamped after the embedding, which may take long: a walk by update_time has to wait
+            # for what is stamped and not yet there.
+            with self._clock.writing() as now:
+                stamp = Stamp(now, self._clock, self._shelf.codec.fingerprint, provenance)
+                async for index, draft in paced(drafts.items()):
+                    vector = self._vector_of(draft, made)
+                    writes.append(draft.finished(batch[index], stamp, *vector))
+                return await self._shelf.write(writes)
+
+        results = await turn.finish(send)
         for (index, draft), write, result in zip(drafts.items(), writes, results, strict=True):
             address = batch[index].address
             if result.status is WriteStatus.APPLIED:

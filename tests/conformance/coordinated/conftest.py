@@ -1,0 +1,143 @@
+"""The memory-level cases on a store that compares no revisions: the gateway's leases do it.
+
+It is the embedded store made to overwrite whatever is there, a little later than it is told to.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from memplane_adapters.conformance.memories.doors import IN_PROCESS
+from memplane_adapters.conformance.memories.fixtures import (
+    Arrange,
+    abilities,
+    another,
+    client,
+    door,
+    space,
+)
+from memplane_adapters.contract import (
+    Address,
+    Backend,
+    ConditionalWrite,
+    Delete,
+    Entry,
+    Point,
+    Stored,
+    Write,
+    WriteResult,
+)
+from memplane_adapters.embedded.key_value_store import CAPABILITIES as KEY_VALUE
+from memplane_adapters.embedded.key_value_store import EmbeddedKeyValueStore
+from memplane_adapters.embedded.vector_store import CAPABILITIES as VECTOR
+from memplane_adapters.embedded.vector_store import EmbeddedVectorStore
+from memplane_gateway.config import Settings, StoreSettings
+
+__all__ = ["abilities", "another", "client", "door", "space"]
+
+ITEMS = 7
+"""Most items in a call, so that batches are split too."""
+
+NAME = "careless"
+
+
+async def dawdle() -> None:
+    """Long enough for others to come between."""
+    await asyncio.sleep(random.uniform(0, 0.0005))
+
+
+def overwrites(items: Sequence[Write[Entry] | Delete]) -> None:
+    """It cannot compare, and says so to those who ask it to."""
+    assert len(items) <= ITEMS, "the gateway splits"
+    assert all(item.expected is None for item in items), "it compares nothing"
+
+
+class CarelessVectorStore(EmbeddedVectorStore):
+    """Overwrites."""
+
+    capabilities = replace(VECTOR, conditional_write=ConditionalWrite.NONE, max_batch_items=ITEMS)
+
+    async def fetch(
+        self, addresses: Sequence[Address], *, vectors: bool = False
+    ) -> list[Stored | None]:
+        found = await super().fetch(addresses, vectors=vectors)
+        await dawdle()
+        return found
+
+    async def upsert(self, writes: Sequence[Write[Point]]) -> list[WriteResult]:
+        overwrites(writes)
+        await dawdle()
+        return await super().upsert(writes)
+
+    async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
+        overwrites(deletes)
+        await dawdle()
+        return await super().delete(deletes)
+
+
+class CarelessKeyValueStore(EmbeddedKeyValueStore):
+    """Overwrites."""
+
+    capabilities = replace(
+        KEY_VALUE, conditional_write=ConditionalWrite.NONE, max_batch_items=ITEMS
+    )
+
+    async def get(self, addresses: Sequence[Address]) -> list[Stored | None]:
+        found = await super().get(addresses)
+        await dawdle()
+        return found
+
+    async def put(
+        self, writes: Sequence[Write[Entry]], *, atomic: bool = False
+    ) -> list[WriteResult]:
+        overwrites(writes)
+        await dawdle()
+        return await super().put(writes, atomic=atomic)
+
+    async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
+        overwrites(deletes)
+        await dawdle()
+        return await super().delete(deletes)
+
+
+class Careless(StoreSettings):
+    """The embedded store that overwrites."""
+
+    def connect(self, data_dir: Path) -> Backend:
+        backend = super().connect(data_dir)
+        assert isinstance(backend.vector, EmbeddedVectorStore)
+        assert isinstance(backend.key_value, EmbeddedKeyValueStore)
+        return Backend(
+            CarelessVectorStore(backend.vector._database),
+            CarelessKeyValueStore(backend.key_value._database),
+        )
+
+
+@pytest.fixture(scope="session")
+def arrange() -> Arrange:
+    """Every kind on the store that overwrites; the gateway's own state stays where it compares."""
+
+    def arranged(given: Settings) -> Settings:
+        made = given.stores["embedded"]
+        settings = type(made.settings)(path=f"{NAME}.db")
+        stores = {**given.stores, NAME: Careless(adapter=made.adapter, settings=settings)}
+        routes = given.routes
+        there = {
+            kind: getattr(routes, kind).model_copy(update={"store": NAME})
+            for kind in type(routes).model_fields
+        }
+        return given.model_copy(
+            update={"stores": stores, "routes": routes.model_copy(update=there)}
+        )
+
+    return arranged
+
+
+@pytest.fixture(scope="session")
+def door_name() -> str:
+    """One door is enough: the leases are behind both."""
+    return IN_PROCESS
