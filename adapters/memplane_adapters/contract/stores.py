@@ -42,7 +42,11 @@ class Store(Protocol):
         ...
 
     async def open(self) -> None:
-        """Connect. Idempotent."""
+        """Get ready to be called. Idempotent.
+
+        MISCONFIGURED here is what waiting does not mend, such as a directory that cannot be written.
+        What a server refuses is heard from `ensure` and `ping`, so that a route can recover.
+        """
         ...
 
     async def close(self) -> None:

@@ -22,7 +22,7 @@ from memplane_gateway.memory.model import (
 )
 from memplane_gateway.memory.shelf import Row, RowWrite, alive_row, etag_of
 
-Fingerprint = Callable[[Content, Vector | None], bytes]
+Fingerprint = Callable[[Content], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Draft:
             update_time=update_time,
             expire_time=expire_time,
             ttl=ttl,
-            content_hash=stamp.fingerprint(content, vector if content.client_vector else None),
+            content_hash=stamp.fingerprint(content),
             embedding=identity if vector is not None else None,
             provenance=stamp.provenance,
         )
@@ -103,7 +103,7 @@ def draft_put(
     if alive is not None:
         old = alive.record
         as_before = _at_event_time(content, old.content)
-        same = fingerprint(as_before, put.vector) == old.content_hash
+        same = fingerprint(as_before) == old.content_hash
         if same and put.expiry.at(now) == old.expire_time:
             return Unchanged(alive)
         if same:
@@ -142,14 +142,14 @@ def draft_update(
         value=content.value if update.value is ABSENT else update.value,
         importance=content.importance if update.importance is None else update.importance,
         pinned=content.pinned if update.pinned is None else update.pinned,
-        client_vector=content.client_vector and not new_text,
+        vector_digest=b"" if new_text else content.vector_digest,
     )
     too_large = _too_large(content)
     if too_large is not None:
         return too_large
     vector = found.vector if content.client_vector else None
     same_expiry = update.expiry is None or update.expiry.at(now) == old.expire_time
-    if same_expiry and fingerprint(content, vector) == old.content_hash:
+    if same_expiry and fingerprint(content) == old.content_hash:
         return Unchanged(found)
     return _draft(content, vector, update.expiry, found, found)
 

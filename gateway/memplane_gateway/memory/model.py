@@ -54,7 +54,7 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a caller gives of a memory, but for a vector."""
+    """What a caller gives of a memory, but for the vector itself."""
 
     text: str = ""
     attributes: Mapping[str, Value] = field(default_factory=dict)
@@ -62,7 +62,13 @@ class Content:
     episode: Episode | None = None
     importance: float | None = None
     pinned: bool = False
-    client_vector: bool = False
+    vector_digest: bytes = b""
+    """Of a vector that the caller gave, as it was given: stores may round theirs. Empty: none."""
+
+    @property
+    def client_vector(self) -> bool:
+        """Whether the vector came from the caller, not from the embedder."""
+        return bool(self.vector_digest)
 
 
 @dataclass(frozen=True, slots=True)

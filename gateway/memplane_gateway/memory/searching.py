@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from memplane_adapters.contract import (
+    RELEVANCE_DIGITS,
     Hit,
     Order,
     Query,
@@ -163,7 +164,7 @@ class Searcher:
             if asked.mode is Mode.VECTOR:
                 score = max(-1.0, min(1.0, hit.score))
             relevance = asked.relevance(hit.score if score is None else score)
-            if search.min_relevance is not None and relevance < search.min_relevance:
+            if search.min_relevance is not None and _is_below(relevance, search.min_relevance):
                 low = True
                 continue
             memory = memory_of(self._shelf, row, vectors=search.vectors)
@@ -246,6 +247,11 @@ class Searcher:
         report = asked.planned.report(scanned, truncated=truncated)
         notice = self._vectors.notice if asked.search.text is not None else ""
         return Found(hits, asked.mode, approximate, report, notice, truncated)
+
+
+def _is_below(relevance: float, floor: float) -> bool:
+    """Rounded as in ranking, so that no store's last bit decides."""
+    return round(relevance, RELEVANCE_DIGITS) < floor
 
 
 def _within(hits: list[FoundMemory], max_bytes: int) -> tuple[FoundMemory, ...]:

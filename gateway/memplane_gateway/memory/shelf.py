@@ -67,8 +67,8 @@ class RecordCodec(Protocol):
         """The record again. Raises ValueError when the bytes are none."""
         ...
 
-    def fingerprint(self, content: Content, vector: Vector | None) -> bytes:
-        """16 bytes that are equal for equal content and client vector."""
+    def fingerprint(self, content: Content) -> bytes:
+        """16 bytes that are equal for equal content."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 
@@ -150,7 +151,7 @@ def read_put(
         if memory.HasField("importance")
         else None,
         pinned=memory.pinned,
-        client_vector=vector is not None,
+        vector_digest=_digest(vector) if vector is not None else b"",
     )
     return Put(
         address=address,
@@ -352,6 +353,10 @@ def _read_no_absent(
     if precondition is not None and precondition.must is Must.ABSENT:
         violations.add(f"{path}.if_absent", "only a put takes it")
     return precondition
+
+
+def _digest(vector: Vector) -> bytes:
+    return hashlib.blake2b(vector.tobytes(), digest_size=16).digest()
 
 
 def _read_attributes(

@@ -8,7 +8,7 @@ import zlib
 
 from google.protobuf.message import DecodeError
 
-from memplane_adapters.contract import Address, EmbeddingIdentity, Vector
+from memplane_adapters.contract import Address, EmbeddingIdentity
 from memplane_gateway.generated.memplane.storage.v1 import record_pb2 as pb
 from memplane_gateway.memory.model import (
     ABSENT,
@@ -124,18 +124,16 @@ class ProtobufRecords:
             ),
         )
 
-    def fingerprint(self, content: Content, vector: Vector | None) -> bytes:
-        """16 bytes that are equal for equal content and client vector.
+    def fingerprint(self, content: Content) -> bytes:
+        """16 bytes that are equal for equal content.
 
         BLAKE2b over the deterministic encoding. Another protobuf release may encode otherwise;
         then a put of equal content is an UPDATED once, which costs a write and loses nothing.
         """
         message = pb.Content()
         _write_content(content, message)
-        digest = hashlib.blake2b(message.SerializeToString(deterministic=True), digest_size=16)
-        if content.client_vector and vector is not None:
-            digest.update(vector.tobytes())
-        return digest.digest()
+        encoded = message.SerializeToString(deterministic=True)
+        return hashlib.blake2b(encoded, digest_size=16).digest()
 
 
 def _write_content(content: Content, message: pb.Content) -> None:
@@ -150,7 +148,7 @@ def _write_content(content: Content, message: pb.Content) -> None:
     if content.importance is not None:
         message.importance = content.importance
     message.pinned = content.pinned
-    message.client_vector = content.client_vector
+    message.vector_digest = content.vector_digest
 
 
 def _read_content(message: pb.Content, violations: Violations) -> Content:
@@ -181,5 +179,5 @@ def _read_content(message: pb.Content, violations: Violations) -> Content:
         episode=episode,
         importance=message.importance if message.HasField("importance") else None,
         pinned=message.pinned,
-        client_vector=message.client_vector,
+        vector_digest=message.vector_digest,
     )

@@ -804,7 +804,9 @@ class SearchQuery(_message.Message):
     mode: Global___SearchMode.ValueType
     """How to search. UNSPECIFIED means AUTO."""
     min_relevance: _builtins.float
-    """Only hits of at least this relevance, 0 to 1. Absent means all."""
+    """Only hits of at least this relevance, 0 to 1, rounded to 1e-6 as in ranking.
+    Absent means all.
+    """
     page_size: _builtins.int
     """How many hits at most. 0 means 50, over 1000 counts as 1000, negative is
     refused.

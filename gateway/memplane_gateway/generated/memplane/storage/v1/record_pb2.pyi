@@ -115,8 +115,8 @@ Global___Record: _TypeAlias = Record  # noqa: Y015
 
 @_typing.final
 class Content(_message.Message):
-    """Content is what the caller gave, and what the fingerprint covers beside the
-    vector of a client.
+    """Content is what the caller gave, and what the fingerprint covers. Of a
+    vector it has the digest, since stores may round what they give back.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -148,15 +148,17 @@ class Content(_message.Message):
     EPISODE_FIELD_NUMBER: _builtins.int
     IMPORTANCE_FIELD_NUMBER: _builtins.int
     PINNED_FIELD_NUMBER: _builtins.int
-    CLIENT_VECTOR_FIELD_NUMBER: _builtins.int
+    VECTOR_DIGEST_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The searched text."""
     importance: _builtins.float
     """How much it matters. Absent is null."""
     pinned: _builtins.bool
     """Whether forgetting leaves it alone."""
-    client_vector: _builtins.bool
-    """Whether the vector came from the client, not from the embedder."""
+    vector_digest: _builtins.bytes
+    """BLAKE2b (16 bytes) of a vector that came from the client: its normalised
+    float32, little-endian. Empty when the embedder made it, or there is none.
+    """
     @_builtins.property
     def attributes(self) -> _containers.MessageMap[_builtins.str, _value_pb2.Value]:
         """The filterable facts."""
@@ -178,11 +180,11 @@ class Content(_message.Message):
         episode: _memory_pb2.Episode | None = ...,
         importance: _builtins.float | None = ...,
         pinned: _builtins.bool = ...,
-        client_vector: _builtins.bool = ...,
+        vector_digest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_importance", b"_importance", "episode", b"episode", "importance", b"importance", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_importance", b"_importance", "attributes", b"attributes", "client_vector", b"client_vector", "episode", b"episode", "importance", b"importance", "pinned", b"pinned", "text", b"text", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_importance", b"_importance", "attributes", b"attributes", "episode", b"episode", "importance", b"importance", "pinned", b"pinned", "text", b"text", "value", b"value", "vector_digest", b"vector_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__importance: _TypeAlias = _typing.Literal["importance"]  # noqa: Y015
     _WhichOneofArgType__importance: _TypeAlias = _typing.Literal["_importance", b"_importance"]  # noqa: Y015
