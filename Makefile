@@ -11,6 +11,8 @@ WORKERS ?= 2
 
 UV := .tools/uv/bin/uv
 export UV_PYTHON_DOWNLOADS := never
+# Where tests find the servers of .tools, whatever directory they stand in.
+export MEMPLANE_TEST_PROJECT := $(CURDIR)
 
 # A stamp carries the hash of what it was made from (and of where: environments cannot be moved).
 key = $(shell { pwd; cat $(1); } | git hash-object --stdin | cut -c 1-12)
@@ -19,6 +21,9 @@ UV_STAMP := .tools/uv/stamp-$(call key,requirements/uv.txt)
 PROTO_STAMP := .tools/proto/stamp-$(call key,requirements/proto.txt)
 SERVE_STAMP := .venv/serve-$(call key,requirements/serve.txt $(LOCAL))
 DEV_STAMP := .venv/dev-$(call key,requirements/serve.txt requirements/dev.txt $(LOCAL))
+# Each requirements/servers/<name>.txt is a store's real server: .tools/servers/<name>/bin.
+SERVER_STAMPS := $(foreach name,$(basename $(notdir $(wildcard requirements/servers/*.txt))),\
+	.tools/servers/$(name)/stamp-$(call key,requirements/servers/$(name).txt))
 
 # Versions that still fit stay; `make pins ARGS=--upgrade` takes the newest.
 COMPILE = env -u UV_FIND_LINKS -u PIP_FIND_LINKS $(UV) pip compile --quiet --universal \
@@ -30,7 +35,7 @@ CHECKS := check-format check-lint check-types check-imports check-length \
 	check-proto check-breaking check-generated
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test check generate image bench pins format clean $(CHECKS)
+.PHONY: help setup serve demo servers test parity check generate image bench pins format clean $(CHECKS)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -44,7 +49,10 @@ serve: $(SERVE_STAMP) ## start the gateway (ARGS="--config memplane.yaml")
 demo: $(SERVE_STAMP) ## see it work: a gateway of its own, a few memories, a search
 	@.venv/bin/memplane demo $(ARGS)
 
-test: $(DEV_STAMP) ## run the tests (ARGS="tests/gateway -k token -x", WORKERS=0 for one by one)
+servers: $(SERVER_STAMPS) ## install the stores' servers that the tests start
+	@echo ".tools/servers is ready"
+
+test: $(DEV_STAMP) $(SERVER_STAMPS) ## run the tests (ARGS="tests/gateway -k token -x", WORKERS=0 for one by one)
 	@.venv/bin/python -m pytest $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist loadfile) $(ARGS)
 
 check: $(DEV_STAMP) $(PROTO_STAMP) ## all that CI checks beside the tests
@@ -56,15 +64,19 @@ generate: $(DEV_STAMP) $(PROTO_STAMP) ## write the generated code anew, from pro
 image: $(PROTO_STAMP) ## record proto/ as what `make check` compares with (at a release)
 	@.tools/proto/bin/buf build --exclude-source-info -o proto/image.binpb
 
-bench: $(DEV_STAMP) ## measure (ARGS goes to bench/run.py)
+parity: $(DEV_STAMP) $(SERVER_STAMPS) ## the same requests to all stores: no answer may differ (ARGS="--steps 10000 --seed 7")
+	@.venv/bin/python -m pytest tests/parity/test_parity.py --steps 2000 $(ARGS)
+
+bench: $(DEV_STAMP) $(SERVER_STAMPS) ## measure (ARGS goes to bench/run.py)
 	@.venv/bin/python bench/run.py $(ARGS)
 
 pins: $(UV_STAMP) ## compile requirements/*.txt anew (ARGS=--upgrade for the newest)
 	@$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	@$(COMPILE) requirements/build.in -o requirements/build.txt
 	@$(COMPILE) pyproject.toml -o requirements/serve.txt
-	@$(COMPILE) pyproject.toml --extra conformance --group dev -c requirements/serve.txt -o requirements/dev.txt
+	@$(COMPILE) pyproject.toml --all-extras --group dev -c requirements/serve.txt -o requirements/dev.txt
 	@$(COMPILE) requirements/proto.in -c requirements/dev.txt -o requirements/proto.txt
+	@set -e; for server in requirements/servers/*.in; do $(COMPILE) $$server -o $${server%.in}.txt; done
 
 format: $(DEV_STAMP) $(PROTO_STAMP) ## bring code and proto files into form
 	@.venv/bin/ruff format
@@ -142,4 +154,11 @@ $(PROTO_STAMP): | $(UV_STAMP)
 	$(NEEDS_PYTHON)
 	@$(UV) venv --quiet --clear --python "$(PYTHON)" .tools/proto
 	@$(UV) pip sync --python .tools/proto/bin/python requirements/proto.txt
+	@touch $@
+
+$(SERVER_STAMPS): | $(UV_STAMP)
+	$(NEEDS_PYTHON)
+	@echo "installing the server $(notdir $(@D)), pinned, into $(@D)"
+	@$(UV) venv --quiet --clear --python "$(PYTHON)" $(@D)
+	@$(UV) pip sync --quiet --python $(@D)/bin/python requirements/servers/$(notdir $(@D)).txt
 	@touch $@

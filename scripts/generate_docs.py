@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from memplane_adapters.contract import Adapter, Capabilities, Op, Pushdown
+from memplane_gateway.memory.leases import coordinated
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 README: Final = ROOT / "README.md"
@@ -20,6 +21,7 @@ FACTS: Final = {
     "KEYWORD search": "keyword",
     "HYBRID search": "hybrid",
     "`exact` search": "exact_search",
+    "may miss hits unless `exact`": "approximate",
     "memories without a vector": "vectorless",
     "order by time": "ordered_scan",
     "exact counts": "exact_count",
@@ -29,10 +31,11 @@ FACTS: Final = {
 
 
 def columns() -> dict[str, Capabilities]:
-    """What each installed adapter of ours declares, by adapter and promise."""
+    """What each installed adapter of ours declares, by adapter and promise; the default one first."""
     found: dict[str, Capabilities] = {}
+    entries = entry_points(group="memplane.adapters")
     with tempfile.TemporaryDirectory() as directory:
-        for entry in sorted(entry_points(group="memplane.adapters"), key=lambda e: e.name):
+        for entry in sorted(entries, key=lambda each: (each.name != "embedded", each.name)):
             if not entry.value.startswith("memplane_adapters."):
                 continue
             adapter = entry.load()
@@ -64,7 +67,12 @@ def table() -> str:
     for title, name in FACTS.items():
         rows.append([title, *("yes" if getattr(c, name) else "no" for c in stores.values())])
     rows.append(["filter operators pushed down", *map(filters, stores.values())])
-    rows.append(["preconditions kept by", *(c.conditional_write.value for c in stores.values())])
+    rows.append(
+        [
+            "preconditions kept by",
+            *(coordinated(c).conditional_write.value for c in stores.values()),
+        ]
+    )
     rows.append(["tenants kept apart by", *(c.isolation for c in stores.values())])
     rows.append(
         [

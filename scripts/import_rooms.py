@@ -1,15 +1,19 @@
 """A contract for import-linter: a table that says what each room of the house may import.
 
 import-linter's own contracts forbid; this one allows, so that a new dependency is seen the day it
-comes. It looks at direct imports only: what is imported is a room with a line of its own.
+comes. It looks at direct imports only: what is imported is a room with a line of its own, or with
+the line of its like.
 """
 
 from __future__ import annotations
 
 import sys
+from importlib.metadata import packages_distributions, requires
 from typing import TYPE_CHECKING
 
 from importlinter import Contract, ContractCheck, fields, output
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,6 +43,44 @@ def parse(lines: Iterable[str]) -> dict[str, dict[str, bool]]:
     return rooms
 
 
+def installed_by(distribution: str, extra: str) -> set[str]:
+    """The import packages of what an extra names; without such an extra, none."""
+    named = {
+        canonicalize_name(requirement.name)
+        for requirement in map(Requirement, requires(distribution) or ())
+        if requirement.marker is not None
+        and requirement.marker.evaluate({"extra": canonicalize_name(extra)})
+        and not requirement.marker.evaluate({"extra": ""})
+    }
+    return {
+        package
+        for package, owners in packages_distributions().items()
+        if named & {canonicalize_name(owner) for owner in owners}
+    }
+
+
+def settle(
+    rooms: Mapping[str, Mapping[str, bool]], children: Mapping[str, Iterable[str]]
+) -> dict[str, dict[str, bool]]:
+    """Gives each child of "package.*" without a line of its own that line.
+
+    `children` holds the packages directly under each package. "distribution[*]" becomes what the
+    extra of the child's name installs.
+    """
+    settled = {room: dict(rules) for room, rules in rooms.items() if not room.endswith(".*")}
+    for room in rooms.keys() - settled.keys():
+        for child in sorted(set(children[room.removesuffix(".*")]) - settled.keys()):
+            settled[child] = {child: True}
+            for name, allowed in rooms[room].items():
+                if name.endswith("[*]"):
+                    extra = child.rpartition(".")[2]
+                    found = installed_by(name.removesuffix("[*]"), extra)
+                    settled[child].update(dict.fromkeys(found, allowed))
+                elif name != room:
+                    settled[child][name] = allowed
+    return settled
+
+
 def allows(rules: Mapping[str, bool], importer: str, imported: str) -> bool:
     """Applies the narrowest rule; the standard library and the packages above one are free."""
     if imported.partition(".")[0] in sys.stdlib_module_names or within(importer, imported):
@@ -53,17 +95,13 @@ class RoomsContract(Contract):
     type_name = "rooms"
 
     rooms = fields.ListField(subfield=fields.StringField())
-    every_child_of = fields.ListField(subfield=fields.StringField(), required=False, default=[])
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:  # noqa: ARG002, FBT001 (inherited)
-        """Collects every import that no rule allows, and every room that has no line."""
-        rooms = parse(str(line) for line in self.rooms)  # type: ignore[attr-defined]  # descriptors
-        children = {
-            child
-            for parent in self.every_child_of  # type: ignore[attr-defined]  # descriptors
-            for child in graph.find_children(str(parent))
-        }
-        found = [f"{child} has no line in the table" for child in sorted(children - rooms.keys())]
+        """Collects every import that no rule allows."""
+        table = parse(str(line) for line in self.rooms)  # type: ignore[attr-defined]  # descriptors
+        above = [room.removesuffix(".*") for room in table if room.endswith(".*")]
+        rooms = settle(table, {package: graph.find_children(package) for package in above})
+        found: list[str] = []
         for importer in sorted(graph.modules):
             room = innermost(importer, rooms)
             if room is None:

@@ -125,10 +125,12 @@ class Route:
 
     async def _probe(self) -> None:
         try:
+            if not self._ready:
+                # May load a vendor's library, which takes seconds on a busy machine; asks no server.
+                await self._store.open()
+                self._opened = True
             async with asyncio.timeout(_PROBE_SECONDS):
                 if not self._ready:
-                    await self._store.open()
-                    self._opened = True
                     await self._prepare()
                 start = time.perf_counter_ns()
                 durability = await self._store.ping()

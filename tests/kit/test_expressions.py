@@ -72,8 +72,7 @@ class _Row:
 
 
 def _row(fields: Fields) -> _Row:
-    instants = {name: float(value) for name, value in typed.instants(fields).items()}
-    return _Row(set(typed.tokens(fields)), typed.numbers(fields), instants)
+    return _Row(set(typed.tokens(fields)), typed.numbers(fields), typed.instants(fields))
 
 
 ROWS = [(fields, _row(fields)) for fields in population(200)]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memplane_adapters.contract import Cursor, Kind, Order, Scan, Scope, Stored
+from memplane_adapters.contract import Address, Cursor, Kind, Order, Scan, Scope, Stored
 from memplane_adapters.kit import walks
 from memplane_adapters.kit.walks import Fetch, Outline, Spot, Walks
 
@@ -127,6 +128,57 @@ async def test_a_new_walk_sees_what_was_written_since_the_last_one() -> None:
     await rows.walk(walking, limit=5)
     rows.spots.append(Spot(0, ("a",), "zz", "new"))
     assert await rows.walk(walking, limit=5) == rows.right(Order.PLACE, descending=False)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@given(st.lists(st.integers(0, 99), max_size=30), st.integers(1, 5), st.integers(2, 200))
+@pytest.mark.asyncio
+async def test_a_walk_meets_what_is_written_behind_its_cursor(
+    descending: bool, written: list[int], limit: int, kept: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(walks, "KEPT_SPOTS", kept)
+        rows, walking = Rows(range(40)), Walks()
+        found: list[str] = []
+        scan = Scan(scope=SCOPE, limit=limit, descending=descending)
+        expected = set(rows.right(Order.PLACE, descending=descending))
+        for number in written:
+            page = await walking.page(scan, rows.outline(Order.PLACE), rows.fetch)
+            found += [row.record.decode() for row in page.rows]
+            if page.next is None:
+                return
+            scan = replace(scan, after=page.next)
+            address = Address("t", Kind.SEMANTIC, ("b",), f"{number / 100:.6f}")
+            spot = Spot(0, address.namespace, address.key, f"new-{number}")
+            if spot not in rows.spots:
+                rows.spots.append(spot)
+                if walks.is_behind(spot, scan):
+                    expected.add(spot.id)
+            walking.noted(address, spot.id)
+        while scan.after is not None:
+            page = await walking.page(scan, rows.outline(Order.PLACE), rows.fetch)
+            found += [row.record.decode() for row in page.rows]
+            if page.next is None:
+                break
+            scan = replace(scan, after=page.next)
+        if scan.after is not None:
+            assert set(found) == expected
+            assert len(found) == len(expected)
+
+
+@pytest.mark.asyncio
+async def test_what_is_written_during_the_outline_is_met() -> None:
+    rows, walking = Rows(range(20)), Walks()
+    late = Address("t", Kind.SEMANTIC, ("b",), "zz")
+
+    async def outline(low: int | None, high: int | None) -> AsyncIterator[Iterable[Spot]]:
+        async for part in rows.outline(Order.PLACE)(low, high):
+            yield part
+        walking.noted(late, "late")
+
+    scan = Scan(scope=SCOPE, limit=50)
+    page = await walking.page(scan, outline, rows.fetch)
+    assert page.rows[-1].record == b"late"
 
 
 @pytest.mark.asyncio

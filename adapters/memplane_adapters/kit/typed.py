@@ -7,7 +7,7 @@ A row's fields become *tokens*, strings of which a store only has to know whethe
     path~T:value   it is a list that holds this scalar
     path#T         it has this type
 
-Numbers and instants are kept beside them by path, as 64-bit floats and integers, for ranges.
+Numbers and instants are kept beside them by path, as 64-bit floats, for ranges.
 
 A path is its names, joined by dots; a backslash stands before each of ". = ? ~ # \" in a name. Types:
 z null, b bool, n number, s string, x bytes, t timestamp, l list, m map; i marks instants, which are
@@ -94,10 +94,10 @@ def numbers(fields: Fields) -> dict[str, float]:
     }
 
 
-def instants(fields: Fields) -> dict[str, int]:
-    """The instants of a row by path, in `half_micros`."""
+def instants(fields: Fields) -> dict[str, float]:
+    """The instants of a row by path, in `half_micros` as floats: rounded as bounds are."""
     return {
-        path_name(path): half_micros(nanos)
+        path_name(path): float(half_micros(nanos))
         for path, value in _walk(fields)
         if (nanos := instant(value)) is not None
     }

@@ -5,26 +5,28 @@ any order. A walk sorts that and fetches the rows themselves, page by page.
 
 Orders by time look at windows that grow until they hold a page, and remember how wide that was.
 The order of places takes one outline of the whole scope for a walk, and keeps its next places for
-the pages that follow; a walk that nobody goes on with is forgotten.
+the pages that follow; a walk that nobody goes on with is forgotten. What this process writes
+meanwhile is noted in it; of what others write, a walk may miss rows that are younger than itself.
 """
 
 from __future__ import annotations
 
 import heapq
 import time
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
-from memplane_adapters.contract import Cursor, Order, Page, Scan, Scope, Stored
+from memplane_adapters.contract import Address, Cursor, Order, Page, Scan, Scope, Stored
 
 T = TypeVar("T")
 
 KEPT_SPOTS: Final = 10_000
 """Most places that are held of one outline; a longer walk takes several outlines."""
 _KEPT_WALKS: Final = 16
-_KEPT_SECONDS: Final = 60.0
+_KEPT_SECONDS: Final = 30.0
 _FETCHED_ROWS: Final = 100
 _FIRST_WINDOW: Final = 3_600_000_000
 _WINDOW_GROWTH: Final = 16
@@ -58,6 +60,20 @@ class Walks:
         self._now = now
         self._places: OrderedDict[tuple[object, ...], _PlaceWalk] = OrderedDict()
         self._widths: OrderedDict[tuple[object, ...], int] = OrderedDict()
+        self._beginning: list[tuple[Scan, list[Spot]]] = []
+
+    def noted(self, address: Address, id: str) -> None:
+        """A row was written: walks under way are to find it, too, if they have not passed it.
+
+        To be called after the write. Whether the row matches is seen when it is fetched.
+        """
+        spot = Spot(0, address.namespace, address.key, id)
+        for walk in self._places.values():
+            if walk.scan.scope.covers(address):
+                walk.insert(spot)
+        for scan, missed in self._beginning:
+            if scan.scope.covers(address):
+                missed.append(spot)
 
     async def page(self, scan: Scan, outline: Outline, fetch: Fetch) -> Page:
         """The next page of a walk."""
@@ -85,14 +101,29 @@ class Walks:
         self._forget_old_walks()
         key = (*_scope_key(scan.scope), repr(scan.filter), scan.descending)
         walk = self._places.get(key)
-        start = None if walk is None else walk.index_behind(scan.after)
-        if walk is None or start is None:
-            walk, start = _PlaceWalk(*await _sorted(scan, outline(None, None))), 0
-        page, looked_at = await delivered(scan, walk.spots[start:], fetch, more=walk.more)
-        if page.next is not None:
-            walk.pages[page.next] = start + looked_at
+        spots = walk.behind(scan.after) if walk is not None else []
+        if walk is None or not spots:
+            walk = await self._begun(scan, outline)
+            spots = walk.in_order(walk.spots)
             _keep(self._places, key, walk, _KEPT_WALKS)
+        page, _ = await delivered(scan, spots, fetch, more=walk.more)
+        if page.next is not None:
+            walk.ends.add((page.next.namespace, page.next.key))
         return page
+
+    async def _begun(self, scan: Scan, outline: Outline) -> _PlaceWalk:
+        missed: list[Spot] = []
+        beginning = (scan, missed)
+        self._beginning.append(beginning)
+        try:
+            spots, more = await _sorted(scan, outline(None, None))
+        finally:
+            self._beginning.remove(beginning)
+        walk = _PlaceWalk(scan, sorted(spots, key=_place), more)
+        for spot in missed:
+            if is_behind(spot, scan):
+                walk.insert(spot)
+        return walk
 
     def _forget_old_walks(self) -> None:
         oldest = time.monotonic() - _KEPT_SECONDS
@@ -100,19 +131,46 @@ class Walks:
             del self._places[key]
 
 
+_Place: TypeAlias = tuple[tuple[str, ...], str]
+
+
 @dataclass(slots=True)
 class _PlaceWalk:
-    """The next places of a walk, in order, and where its pages ended."""
+    """The next places of a walk, and where its pages ended."""
 
-    spots: Sequence[Spot]
+    scan: Scan
+    spots: list[Spot]
+    """Upwards, whatever the walk's direction."""
     more: bool
-    pages: dict[Cursor, int] = field(default_factory=dict)
+    """Whether there are places beyond the walk's last one."""
+    ends: set[_Place] = field(default_factory=set)
     made: float = field(default_factory=time.monotonic)
 
-    def index_behind(self, after: Cursor | None) -> int | None:
-        """Where the page behind a place begins; None if no page ended there, or nothing is left."""
-        index = None if after is None else self.pages.get(after)
-        return None if index == len(self.spots) else index
+    def behind(self, after: Cursor | None) -> list[Spot]:
+        """What comes next behind the end of a page of this walk; nothing behind other places."""
+        if after is None or (after.namespace, after.key) not in self.ends:
+            return []
+        place = (after.namespace, after.key)
+        if self.scan.descending:
+            return self.in_order(self.spots[: bisect_left(self.spots, place, key=_place)])
+        return self.spots[bisect_right(self.spots, place, key=_place) :]
+
+    def in_order(self, spots: list[Spot]) -> list[Spot]:
+        """Places as the walk meets them."""
+        return spots[::-1] if self.scan.descending else spots[:]
+
+    def insert(self, spot: Spot) -> None:
+        """Take up a place, unless it is there or lies beyond the last one."""
+        at = bisect_left(self.spots, _place(spot), key=_place)
+        if at < len(self.spots) and _place(self.spots[at]) == _place(spot):
+            return
+        if self.more and at == (0 if self.scan.descending else len(self.spots)):
+            return
+        self.spots.insert(at, spot)
+
+
+def _place(spot: Spot) -> _Place:
+    return spot.namespace, spot.key
 
 
 async def delivered(
@@ -159,7 +217,7 @@ async def _sorted(scan: Scan, parts: AsyncIterator[Iterable[Spot]]) -> tuple[lis
 def _first(spots: Iterable[Spot], scan: Scan) -> list[Spot]:
     if scan.order is Order.PLACE:
         choose = heapq.nlargest if scan.descending else heapq.nsmallest
-        return choose(KEPT_SPOTS, spots, key=lambda spot: (spot.namespace, spot.key))
+        return choose(KEPT_SPOTS, spots, key=_place)
     return heapq.nsmallest(KEPT_SPOTS, spots, key=time_order(descending=scan.descending))
 
 

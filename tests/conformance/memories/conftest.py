@@ -1,13 +1,52 @@
-"""Makes the fixtures of the memory-level suite known here."""
+"""The memory-level suite on every store that can be had here, through both doors.
 
+An adapter joins by its entry point, with what it declares as `local`. What cannot be had here is
+said once, by test_everything_is_here.py.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from memplane import Kind
+from memplane_adapters.conformance.local_stores import Choice, Servers, at_hand
+from memplane_adapters.conformance.memories.doors import GRPC
 from memplane_adapters.conformance.memories.fixtures import (
+    Arrange,
     abilities,
     another,
-    arrange,
     client,
     door,
     door_name,
     space,
 )
 
-__all__ = ["abilities", "another", "arrange", "client", "door", "door_name", "space"]
+__all__ = ["abilities", "another", "client", "door", "door_name", "space"]
+
+
+STORES = [choice for choice in at_hand() if choice.store is not None and choice.store.kept]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what would only come again: the first store has been through all of it."""
+    again = {item for item in items if _comes_again(item)}
+    if again:
+        config.hook.pytest_deselected(items=list(again))
+        items[:] = [item for item in items if item not in again]
+
+
+def _comes_again(item: pytest.Item) -> bool:
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    store = params.get("arrange")
+    if not isinstance(store, Choice) or store is STORES[0]:
+        return False
+    if params.get("kind") is Kind.PROCEDURAL:  # which stays on the first store
+        return True
+    # Thousands of filters: what splits and checks them is behind both doors.
+    return params.get("door_name") == GRPC and item.path.name == "test_filters.py"
+
+
+@pytest.fixture(scope="session", params=STORES, ids=str)
+def arrange(request: pytest.FixtureRequest, servers: Servers) -> Arrange:
+    """What puts the kinds that are searched on the store of the case."""
+    return lambda settings: request.param.arranged(settings, servers)

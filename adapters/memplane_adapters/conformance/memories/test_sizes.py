@@ -39,6 +39,12 @@ LARGE = "x" * 250_000
 LARGEST = [LARGE] * 15
 
 
+def takes_the_largest(abilities: Capabilities, kind: Kind) -> bool:
+    """Whether a kind's store has no lower limit for one memory."""
+    most = abilities[kind].max_item_bytes
+    return most is None or most >= limits.SHOWN["memory_bytes"]
+
+
 async def filled(
     space: AsyncScope, kind: Kind, count: int, vector: list[float] | None = None
 ) -> list[Ref]:
@@ -79,7 +85,10 @@ async def test_a_filtered_walk_over_large_memories_loses_nothing(
 
 
 @EVERY_STORE
-async def test_the_largest_memories_come_one_a_page(space: AsyncScope, kind: Kind) -> None:
+async def test_the_largest_memories_come_one_a_page(
+    space: AsyncScope, kind: Kind, abilities: Capabilities
+) -> None:
+    needs(takes_the_largest(abilities, kind), "room for the largest memories")
     refs = [space.ref(kind, f"{number}") for number in range(3)]
     for ref in refs:
         await space.put(ref, value=LARGEST)
@@ -171,8 +180,9 @@ async def test_what_is_complete_is_not_truncated(space: AsyncScope, kind: Kind) 
 
 @pytest.mark.parametrize("kind", [Kind.SEMANTIC, Kind.PROCEDURAL])
 async def test_an_update_cannot_grow_a_memory_beyond_what_can_be_put(
-    space: AsyncScope, kind: Kind
+    space: AsyncScope, kind: Kind, abilities: Capabilities
 ) -> None:
+    needs(takes_the_largest(abilities, kind), "room for the largest memories")
     await space.put(kind, "k", attributes={"a": LARGEST})
     with pytest.raises(InvalidArgument) as caught:
         await space.update(kind, "k", attributes={"b": LARGEST})

@@ -27,6 +27,7 @@ from memplane_adapters.conformance.memories.helpers import (
     dimension_of,
     expired,
     failed,
+    needs,
     needs_texts,
     ref_message,
     refused,
@@ -284,3 +285,18 @@ async def test_keyword_search_follows_the_text(
     await space.update(kind, "k", text="coffee")
     assert len(await space.search("tea", kind=kind, mode=Mode.KEYWORD)) == 0
     assert len(await space.search("coffee", kind=kind, mode=Mode.KEYWORD)) == 1
+
+
+@SEARCHED
+async def test_a_second_equal_update_is_unchanged_though_stores_round_vectors(
+    space: AsyncScope, kind: Kind, abilities: Capabilities
+) -> None:
+    needs(abilities[kind].vector, "vectors")
+    # Its length in float32 is not exactly 1, and some stores make it so once more.
+    own = axis(dimension_of(abilities, kind), 1.0, 1.0, 1.0)
+    await space.put(kind, "k", vector=own)
+    first = await space.update(kind, "k", attributes={"a": 1})
+    second = await space.update(kind, "k", attributes={"a": 1})
+    assert (first.outcome, second.outcome) == (Outcome.UPDATED, Outcome.UNCHANGED)
+    again = await space.put(kind, "k", vector=own, attributes={"a": 1})
+    assert again.outcome is Outcome.UNCHANGED

@@ -123,6 +123,19 @@ async def test_field_41_scores_are_cosines_and_rank_the_best_first(
         assert keys(top) == best
 
 
+async def test_min_relevance_of_1_finds_the_same_vector(
+    space: AsyncScope, kind: Kind, length: int
+) -> None:
+    """In float32 the cosine of a vector with itself may be a hair below 1."""
+    vectors = unit_vectors(20, length, seed=41)
+    await put_all(
+        space, (Put(space.ref(kind, f"k{n:02}"), vector=v) for n, v in enumerate(vectors))
+    )
+    for number, same in enumerate(vectors):
+        found = await space.search(vector=same, kind=kind, min_relevance=1.0)
+        assert keys(found) == [f"k{number:02}"]
+
+
 async def test_field_41_min_relevance_keeps_the_best(
     space: AsyncScope, kind: Kind, length: int
 ) -> None:

@@ -33,6 +33,8 @@ from memplane_adapters.conformance.stores.test_keywords import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_lifecycle import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_places import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_purges import *  # noqa: F403
+from memplane_adapters.conformance.stores.test_reach import *  # noqa: F403
+from memplane_adapters.conformance.stores.test_readiness import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_refusals import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_scans import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_values import *  # noqa: F403

@@ -85,6 +85,7 @@ async def test_field_37_2_500_rows_each_exactly_once_under_writes(subject: Subje
             turn += 1
             await subject.write(subject.entry(f"{turn % 2500:04}+", time=NOW + turn, revision=turn))
             await subject.delete(subject.address(f"{(turn - 3) % 2500:04}+"))
+            await asyncio.sleep(0)  # a store in memory may never wait, and would let nobody in
         return turn
 
     disturbing = asyncio.ensure_future(disturb())
@@ -147,7 +148,8 @@ async def test_a_budget_smaller_than_the_gap(subject: Subject) -> None:
     assert await subject.walk(filter=tree, budget=10, descending=True) == ["077", "003"]
     first = await subject.page(filter=tree, budget=10)
     assert first.scanned <= 10
-    assert first.next is not None
+    if first.next is None:  # found by an index, without a look at the others
+        assert [row.record for row in first.rows] == [b"003", b"077"]
 
 
 @pytest.mark.asyncio

@@ -79,6 +79,8 @@ async def test_field_21_fields_of_every_type_are_told_apart(subject: Subject) ->
         ),
     )
     for value in VALUES:
+        if subject.capabilities.scalar_operands and isinstance(value, list | dict):
+            continue  # the gateway asks for something wider and checks again
         alike = [f"{number:03}" for number, other in enumerate(VALUES) if equal(value, other)] + (
             ["absent"] if value is None else []
         )
@@ -98,7 +100,8 @@ async def test_field_7_a_name_with_a_dot_is_no_path(subject: Subject) -> None:
     flat, nested = Condition(("a.b",), Op.EQ, 1), Condition(("a", "b"), Op.EQ, 1)
     assert await subject.walk(filter=flat) == ["both", "flat"]
     assert await subject.walk(filter=nested) == ["nested"]
-    assert await subject.walk(filter=Condition(("a",), Op.EQ, {"b": 1})) == ["nested"]
+    if not subject.capabilities.scalar_operands:
+        assert await subject.walk(filter=Condition(("a",), Op.EQ, {"b": 1})) == ["nested"]
 
 
 @pytest.mark.asyncio

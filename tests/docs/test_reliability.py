@@ -1,0 +1,64 @@
+"""The table of docs/reliability.md: it covers what it must, and every test that it names is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from memplane_adapters.conformance import memories, stores
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "reliability.md"
+ROWS = {*range(1, 16), *range(19, 23), 25, *range(27, 30), *range(37, 47), 50, 51}
+"""What is to be held on every store so far."""
+
+SUITE = {"stores": Path(stores.__path__[0]), "memories": Path(memories.__path__[0])}
+_NAME = re.compile(r"`([\w/]+\.py)::(\w+)`")
+_NUMBERED = re.compile(r"field_(\d+)")
+
+
+def table() -> dict[int, list[tuple[str, str]]]:
+    """The tests of each row, as file and name."""
+    lines = re.findall(r"^\| (\d+) \|(.*)$", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert len({number for number, _ in lines}) == len(lines), "a row stands there twice"
+    return {int(number): _NAME.findall(rest) for number, rest in lines}
+
+
+def cases(file: Path) -> set[str]:
+    """The names of the tests in a file."""
+    tree = ast.parse(file.read_text("utf-8"))
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return {node.name for node in tree.body if isinstance(node, functions)}
+
+
+def place(file: str) -> Path:
+    """Where a file of the table is."""
+    room, _, name = file.partition("/")
+    return SUITE[room] / name if room in SUITE else ROOT / file
+
+
+def test_every_row_is_there() -> None:
+    assert table().keys() >= ROWS
+
+
+@pytest.mark.parametrize(("row", "tests"), table().items())
+def test_the_tests_of_a_row_are_there(row: int, tests: list[tuple[str, str]]) -> None:
+    assert tests, "a row without a test"
+    for file, name in tests:
+        assert name in cases(place(file)), f"{file} has no {name}"
+    # One at least runs on every store.
+    assert any(file.partition("/")[0] in SUITE for file, _ in tests)
+    numbers = {int(number) for _, name in tests for number in _NUMBERED.findall(name)}
+    assert row in numbers, "no test carries the number of its row"
+
+
+def test_numbered_cases_of_the_suite_stand_in_their_rows() -> None:
+    named = {row: {name for _, name in tests} for row, tests in table().items()}
+    for room in SUITE.values():
+        for file in room.glob("test_*.py"):
+            for name in cases(file):
+                for row in map(int, _NUMBERED.findall(name)):
+                    assert row not in ROWS or name in named[row], f"{name} is not in row {row}"
