@@ -1,0 +1,46 @@
+"""Chroma: a server over HTTP."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from memplane_adapters.chroma.settings import ChromaSettings, from_url
+from memplane_adapters.contract import Adapter, Backend, LocalStore
+
+__all__ = ["ADAPTER", "ChromaSettings"]
+
+if find_spec("chromadb") is None:
+    raise ModuleNotFoundError("No module named 'chromadb'", name="chromadb")
+
+
+def connect(settings: ChromaSettings, data_dir: Path) -> Backend:  # noqa: ARG001 (a server keeps it)
+    """The vector promise. The client library is loaded here, which takes seconds."""
+    from memplane_adapters.chroma.store import ChromaVectorStore
+
+    return Backend(vector=ChromaVectorStore(settings))
+
+
+ADAPTER = Adapter(
+    name="chroma",
+    settings=ChromaSettings,
+    connect=connect,
+    from_url=from_url,
+    local=(
+        LocalStore(
+            name="chroma",
+            url="http://{host}:{ports[0]}",
+            prefix="prefix",
+            program="chroma",
+            arguments=(
+                *("run", "--path", "{directory}"),
+                *("--host", "{host}", "--port", "{ports[0]}"),
+            ),
+            ready=("http://{host}:{ports[0]}/api/v2/heartbeat",),
+            variable="CHROMA_URL",
+            image="docker.io/chromadb/chroma:1.5.9",
+            image_ports=(8000,),
+            image_directory="/data",
+        ),
+    ),
+)

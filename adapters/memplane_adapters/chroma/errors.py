@@ -1,0 +1,171 @@
+"""What goes wrong with Chroma, in the words of the contract; pure functions."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Final
+
+import httpx
+
+from memplane_adapters.contract import StoreError, StoreReason
+
+_RETRYABLE: Final = frozenset(
+    {StoreReason.UNAVAILABLE, StoreReason.INTERRUPTED, StoreReason.TIMEOUT}
+)
+_SHOWN: Final = 500
+
+
+class RefusalError(Exception):
+    """An answer with a status of 400 or above; the client library would forget status and headers.
+
+    `name` and `message` are Chroma's own words, empty when the answer is not from Chroma.
+    """
+
+    def __init__(
+        self, status: int, name: str, message: str, retry_after: float | None = None
+    ) -> None:
+        super().__init__(f"status {status} {name}: {message[:_SHOWN]}")
+        self.status = status
+        self.name = name
+        self.message = message
+        self.retry_after = retry_after
+
+
+class CollectionExistsError(StoreError):
+    """Somebody else has made the collection meanwhile."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(StoreReason.PROTOCOL, message)
+
+
+def closed() -> StoreError:
+    """The store is not open."""
+    return StoreError(StoreReason.CLOSED, "the Chroma store is not open")
+
+
+def missing(name: str) -> StoreError:
+    """A collection is not there any more."""
+    return StoreError(StoreReason.COLLECTION_MISSING, f"Chroma has no collection {name}")
+
+
+def unsupported(message: str) -> StoreError:
+    """Asked for what is not declared."""
+    return StoreError(StoreReason.UNSUPPORTED, message)
+
+
+def malformed(message: str) -> StoreError:
+    """Chroma answered what cannot be right."""
+    return StoreError(StoreReason.PROTOCOL, message)
+
+
+def after_write(error: StoreError) -> StoreError:
+    """What a failure means that comes when something may have been written."""
+    if error.reason in (StoreReason.UNAVAILABLE, StoreReason.EXHAUSTED):
+        return StoreError(StoreReason.INTERRUPTED, f"after a write: {error}", retryable=True)
+    return error
+
+
+def from_exception(error: Exception) -> StoreError:
+    """The store's error for whatever the client library raises."""
+    if isinstance(error, StoreError):
+        return error
+    message = f"{type(error).__name__}: {error}"
+    if isinstance(error, RefusalError):
+        return _from_refusal(error)
+    if isinstance(error, httpx.HTTPError | httpx.InvalidURL):
+        return _made(_reason_of_transport(error), message)
+    if type(error).__module__ == "chromadb.errors":  # raised by the client before it sends anything
+        return _made(_BY_CLIENT.get(type(error).__name__, StoreReason.PROTOCOL), message)
+    if isinstance(error, ssl.SSLError | FileNotFoundError | PermissionError):
+        return _made(StoreReason.MISCONFIGURED, message)
+    if isinstance(error, TimeoutError):
+        return _made(StoreReason.TIMEOUT, message)
+    if isinstance(error, OSError):
+        return _made(StoreReason.INTERRUPTED, message)
+    return _made(StoreReason.PROTOCOL, message)
+
+
+_BY_CLIENT: Final[Mapping[str, StoreReason]] = {
+    "BatchSizeExceededError": StoreReason.ITEM_TOO_LARGE,
+    "InvalidDimensionException": StoreReason.IDENTITY_MISMATCH,
+    "ChromaAuthError": StoreReason.MISCONFIGURED,
+    "AuthorizationError": StoreReason.MISCONFIGURED,
+    "VersionMismatchError": StoreReason.MISCONFIGURED,
+    "InvalidHTTPVersion": StoreReason.MISCONFIGURED,
+    "NotFoundError": StoreReason.COLLECTION_MISSING,
+    "RateLimitError": StoreReason.EXHAUSTED,
+    "QuotaError": StoreReason.EXHAUSTED,
+}
+
+
+def _made(reason: StoreReason, message: str, *, retry_after: float | None = None) -> StoreError:
+    return StoreError(reason, message, retryable=reason in _RETRYABLE, retry_after=retry_after)
+
+
+def _reason_of_transport(error: httpx.HTTPError | httpx.InvalidURL) -> StoreReason:
+    if isinstance(error, httpx.ConnectError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return StoreReason.MISCONFIGURED
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+        return StoreReason.UNAVAILABLE
+    if isinstance(error, httpx.TimeoutException):
+        return StoreReason.TIMEOUT
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.ProxyError | httpx.InvalidURL):
+        return StoreReason.MISCONFIGURED
+    if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
+        return StoreReason.INTERRUPTED
+    return StoreReason.PROTOCOL
+
+
+_BY_STATUS: Final[Mapping[int, StoreReason]] = {
+    401: StoreReason.MISCONFIGURED,
+    403: StoreReason.MISCONFIGURED,
+    405: StoreReason.MISCONFIGURED,
+    407: StoreReason.MISCONFIGURED,
+    408: StoreReason.TIMEOUT,
+    413: StoreReason.ITEM_TOO_LARGE,
+    422: StoreReason.MISCONFIGURED,
+    501: StoreReason.MISCONFIGURED,
+    503: StoreReason.UNAVAILABLE,
+    504: StoreReason.TIMEOUT,
+    507: StoreReason.EXHAUSTED,
+}
+"""500 and 502 say nothing about whether something was written: INTERRUPTED."""
+
+
+def _from_refusal(error: RefusalError) -> StoreError:
+    message = str(error)
+    if error.status == 409 and error.name:
+        return CollectionExistsError(message)
+    if error.status == 429:
+        spent = error.name == "QuotaError"
+        return StoreError(
+            StoreReason.EXHAUSTED, message, retryable=not spent, retry_after=error.retry_after
+        )
+    if error.status == 404:
+        # Without Chroma's own words it is another server, or another path of it.
+        ours = error.name == "NotFoundError" and error.message.startswith("Collection")
+        return _made(StoreReason.COLLECTION_MISSING if ours else StoreReason.MISCONFIGURED, message)
+    if error.status in _BY_STATUS:
+        return _made(_BY_STATUS[error.status], message, retry_after=error.retry_after)
+    if error.status >= 500:
+        return _made(_by_words(error.message) or StoreReason.INTERRUPTED, message)
+    if error.status < 400:
+        return _made(StoreReason.MISCONFIGURED, message)
+    return _made(_by_words(error.message) or StoreReason.PROTOCOL, message)
+
+
+def _by_words(text: str) -> StoreReason | None:
+    """What Chroma tells by words alone."""
+    lowered = text.lower()
+    if "expecting embedding with dimension" in lowered:
+        return StoreReason.IDENTITY_MISMATCH
+    if "too many sql variables" in lowered or "expression tree is too large" in lowered:
+        return StoreReason.UNSUPPORTED
+    if "disk is full" in lowered or "no space left" in lowered:
+        return StoreReason.EXHAUSTED
+    if "malformed" in lowered or "file is not a database" in lowered:
+        return StoreReason.DAMAGED
+    if "readonly database" in lowered or "quota" in lowered:
+        return StoreReason.EXHAUSTED if "quota" in lowered else StoreReason.MISCONFIGURED
+    return None

@@ -1,0 +1,200 @@
+"""Scopes and filters as Chroma's `where`, and the same judged on a row; pure functions.
+
+A row carries a list of tokens: those of its fields (`kit.typed`), and for its scopes one token each
+for the tenant, every prefix of the namespace and the very namespace. Rows that can expire carry
+other scope tokens than rows that cannot, so that only the few which can are compared with the
+clock; and rows with a vector carry a second set, which is what queries ask for.
+
+`upsert` merges metadata, so a number's key may outlive the number. A range therefore also wants the
+token that says there is a number at the path: tokens are replaced as a whole, old keys never match.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from memplane_adapters.chroma.errors import unsupported
+from memplane_adapters.contract import Filter, Point, Scope
+from memplane_adapters.kit import typed
+from memplane_adapters.kit.expressions import (
+    ALWAYS,
+    NEVER,
+    AllOf,
+    Comparison,
+    Expression,
+    Has,
+    Not,
+    Range,
+    express,
+    negations_at_tokens,
+    simplified,
+)
+from memplane_adapters.kit.scopes import exact_digest, prefix_digests, scope_digest
+
+Where: TypeAlias = dict[str, Any]
+Family: TypeAlias = Literal["row", "vector"]
+Metadata: TypeAlias = Mapping[str, Any]
+
+TOKENS: Final = "tokens"
+EXPIRE_TIME: Final = "expire_time"
+
+_MOST_TOKENS: Final = 10_000
+"""SQLite takes 32,766 variables in a statement; a token needs two."""
+_GROUP: Final = 100
+"""Tokens in one $or: SQLite takes expressions that are 1,000 deep, and chains are as deep as long."""
+
+
+def number_key(sort: str, name: str) -> str:
+    """The metadata key of a number or an instant."""
+    return f"{sort}:{name}"
+
+
+def scope_tokens(point: Point) -> list[str]:
+    """The tokens by which a row is found."""
+    address = point.address
+    digests = [*prefix_digests(address), exact_digest(address)]
+    families: list[Family] = ["row"] if point.vector is None else ["row", "vector"]
+    expires = point.expire_time is not None
+    return [
+        _scope_token(family, digest, expires=expires) for family in families for digest in digests
+    ]
+
+
+def _scope_token(family: Family, digest: str, *, expires: bool) -> str:
+    # None of the marks that every token of a field has stands in it.
+    return f"{family}.{'until' if expires else 'ever'}.{digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The rows that a call is about: of a scope, alive, with a vector or not, and matching."""
+
+    scope: Scope
+    family: Family = "row"
+    expression: Expression = ALWAYS
+
+    @classmethod
+    def of(cls, scope: Scope, filter: Filter | None, family: Family = "row") -> Selection:
+        """The selection of a call. Raises UNSUPPORTED for a filter that is not taken."""
+        if filter is None:
+            return cls(scope, family)
+        expression = simplified(negations_at_tokens(express(filter)))
+        if sum(1 for _ in _tokens(expression)) > _MOST_TOKENS:
+            raise unsupported(f"a filter looks for more than {_MOST_TOKENS} values")
+        return cls(scope, family, expression)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no row can match."""
+        return self.expression == NEVER
+
+    def where(self, *more: Where) -> Where:
+        """As Chroma takes it, with further conditions; the selection is not empty."""
+        parts = [self._scoped(), *more]
+        if self.expression != ALWAYS:
+            parts.append(where(self.expression))
+        return _joined("$and", parts)
+
+    def _scoped(self) -> Where:
+        digest = scope_digest(self.scope)
+        alive = _joined(
+            "$and",
+            [
+                _holds(_scope_token(self.family, digest, expires=True)),
+                {EXPIRE_TIME: {"$gt": self.scope.alive_at}},
+            ],
+        )
+        return _joined("$or", [_holds(_scope_token(self.family, digest, expires=False)), alive])
+
+    def matches(self, metadata: Metadata) -> bool:
+        """Whether a row that was read belongs to it; as `where`."""
+        held = frozenset(metadata[TOKENS])
+        digest = scope_digest(self.scope)
+        alive = _scope_token(self.family, digest, expires=False) in held or (
+            _scope_token(self.family, digest, expires=True) in held
+            and metadata[EXPIRE_TIME] > self.scope.alive_at
+        )
+        return alive and _judged(self.expression, held, metadata)
+
+
+def where(expression: Expression) -> Where:
+    """An expression that is simplified, neither ALWAYS nor NEVER, and negates tokens only."""
+    if isinstance(expression, Has):
+        return _grouped("$or", [_holds(token) for token in expression.tokens])
+    if isinstance(expression, Not):
+        assert isinstance(expression.part, Has)
+        return _grouped("$and", [_lacks(token) for token in expression.part.tokens])
+    if isinstance(expression, Range):
+        bound = {number_key(expression.sort, expression.name): _compared(expression)}
+        return _joined("$and", [_holds(_number_token(expression)), bound])
+    joint = "$and" if isinstance(expression, AllOf) else "$or"
+    return _grouped(joint, [where(part) for part in expression.parts])
+
+
+_SORTS: Final = {"number": typed.NUMBER, "instant": typed.INSTANT}
+
+
+def _number_token(condition: Range) -> str:
+    return typed.has_type(condition.path, _SORTS[condition.sort])
+
+
+def _compared(condition: Range) -> Where:
+    return {f"${condition.comparison}": condition.bound}
+
+
+def _holds(token: str) -> Where:
+    return {TOKENS: {"$contains": token}}
+
+
+def _lacks(token: str) -> Where:
+    return {TOKENS: {"$not_contains": token}}
+
+
+def _joined(joint: str, parts: Sequence[Where]) -> Where:
+    """Chroma refuses $and and $or of a single part."""
+    return parts[0] if len(parts) == 1 else {joint: list(parts)}
+
+
+def _grouped(joint: str, parts: Sequence[Where]) -> Where:
+    """Parts joined, in groups of groups where they are many."""
+    while len(parts) > _GROUP:
+        starts = range(0, len(parts), _GROUP)
+        parts = [_joined(joint, parts[start : start + _GROUP]) for start in starts]
+    return _joined(joint, parts)
+
+
+def _tokens(expression: Expression) -> Iterator[str]:
+    if isinstance(expression, Has):
+        yield from expression.tokens
+    elif isinstance(expression, Not):
+        yield from _tokens(expression.part)
+    elif isinstance(expression, Range):
+        yield _number_token(expression)
+    else:
+        for part in expression.parts:
+            yield from _tokens(part)
+
+
+_COMPARE: Final[dict[Comparison, Callable[[float, float], bool]]] = {
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+}
+
+
+def _judged(expression: Expression, held: frozenset[str], metadata: Metadata) -> bool:
+    if isinstance(expression, Has):
+        return not held.isdisjoint(expression.tokens)
+    if isinstance(expression, Not):
+        return not _judged(expression.part, held, metadata)
+    if isinstance(expression, Range):
+        if _number_token(expression) not in held:
+            return False
+        value = metadata[number_key(expression.sort, expression.name)]
+        return _COMPARE[expression.comparison](value, expression.bound)
+    judge = all if isinstance(expression, AllOf) else any
+    return judge(_judged(part, held, metadata) for part in expression.parts)
