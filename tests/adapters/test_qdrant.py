@@ -1,0 +1,18 @@
+"""The Qdrant store keeps the contract, with the engine inside its client library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from memplane_adapters.conformance.stores import *  # noqa: F403 (the cases)
+from memplane_adapters.conformance.stores import BackendFactory
+from memplane_adapters.qdrant import ADAPTER, QdrantSettings
+
+pytestmark = pytest.mark.timeout(600)  # two thousand filters on an engine made of Python
+
+
+@pytest.fixture
+def backend_factory(tmp_path: Path) -> BackendFactory:
+    return lambda: ADAPTER.connect(QdrantSettings(path=":memory:"), tmp_path)

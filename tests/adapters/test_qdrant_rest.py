@@ -1,0 +1,24 @@
+"""The Qdrant store keeps the contract over REST, with a double that has a server's manners."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.adapters.qdrant_double import Double
+
+from memplane_adapters.conformance.stores import *  # noqa: F403 (the cases)
+from memplane_adapters.conformance.stores import BackendFactory
+from memplane_adapters.qdrant import ADAPTER, QdrantSettings
+
+pytestmark = pytest.mark.timeout(600)  # two thousand filters on an engine made of Python
+
+
+@pytest.fixture
+def backend_factory(tmp_path: Path) -> Iterator[BackendFactory]:
+    double = Double()
+    double.start()
+    settings = QdrantSettings(url=double.url, transport="rest", timeout=60)
+    yield lambda: ADAPTER.connect(settings, tmp_path)
+    double.stop()
