@@ -1,0 +1,290 @@
+"""A real gateway before a store's own server, and what can happen to the two."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
+
+from tests.faults.forwarder import Forwarder
+from tests.faults.process import Gateway, until
+
+from memplane import Client, Health, Kind, MemplaneError, Mode
+from memplane_adapters.conformance.local_stores import Choice, Servers, at_hand
+from memplane_adapters.conformance.servers import HOST
+from memplane_adapters.contract import LocalStore
+
+PATIENCE = 60.0
+"""Seconds after which something that should come to be so has failed to."""
+
+NO_RETRIES = (("grpc.enable_retries", 0),)
+"""So that the first answer is seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """What only a vendor's own tools know: how to see and drop collections, and where a secret is."""
+
+    collections: str
+    """The path that lists them; one below it is one of them."""
+    names: Callable[[Any], list[str]]
+    """From the list as it is answered to their names."""
+    header: str
+    """Which header carries the secret."""
+    secret: str
+    """The setting that holds it."""
+    over_http: Mapping[str, str] = field(default_factory=dict)
+    """Further settings with which all goes through HTTP."""
+
+
+VENDORS = {
+    "chroma": Vendor(
+        collections="/api/v2/tenants/default_tenant/databases/default_database/collections",
+        names=lambda answer: [each["name"] for each in answer],
+        header="X-Chroma-Token",
+        secret="token",
+    ),
+    "qdrant": Vendor(
+        collections="/collections",
+        names=lambda answer: [each["name"] for each in answer["result"]["collections"]],
+        header="api-key",
+        secret="api_key",
+        over_http={"transport": "rest"},
+    ),
+}
+
+
+class Behind(Protocol):
+    """What stands behind a gateway: a server of its own, or a stand-in for one."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, as the adapter's `from_url` takes it."""
+        ...
+
+    def start(self) -> object:
+        """Start; returns once it serves, on the same address as ever."""
+        ...
+
+    def stop(self) -> None:
+        """Refuse connections."""
+        ...
+
+    def kill(self) -> None:
+        """End in the middle of everything."""
+        ...
+
+    def pause(self) -> None:
+        """Take connections, and answer nothing."""
+        ...
+
+    def resume(self) -> None:
+        """Answer again."""
+        ...
+
+    def close(self) -> None:
+        """Stop for good."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Backdrop:
+    """A sort of server to have bad days with."""
+
+    name: str
+    adapter: str
+    make: Callable[[Servers, Path], Behind]
+    """Makes one below a directory, not started."""
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def vendor(self) -> Vendor:
+        """The tools of its vendor."""
+        return VENDORS[self.adapter]
+
+
+def backdrops() -> list[Backdrop]:
+    """The servers that can be had here; without one of Qdrant, our double of its REST side."""
+    found = [_own(each.store, each) for each in at_hand() if each.store and each.store.program]
+    if find_spec("qdrant_client") is not None:
+        found.append(Backdrop("qdrant-double", "qdrant", _double))
+    return found
+
+
+def _own(store: LocalStore, choice: Choice) -> Backdrop:
+    return Backdrop(
+        choice.name, choice.adapter_name, lambda servers, place: servers.own(store, place)
+    )
+
+
+def _double(servers: Servers, place: Path) -> Behind:
+    from tests.adapters.qdrant_double import Double
+
+    double = Double()
+    double.start()
+    return Forwarder(double.url, suffix="?transport=rest", end=double.stop)
+
+
+@dataclass
+class Day:
+    """A server, a gateway before it, and a client that does not try again."""
+
+    vendor: Vendor
+    server: Behind
+    gateway: Gateway
+    client: Client
+
+    def collections(self) -> list[str]:
+        """The names of all collections, as the server itself tells."""
+        return self.vendor.names(self._ask("GET", self.vendor.collections))
+
+    def drop_all(self) -> None:
+        """Drop every collection, behind the gateway's back."""
+        for name in self.collections():
+            self._ask("DELETE", f"{self.vendor.collections}/{name}")
+        assert self.collections() == []
+
+    def _ask(self, method: str, path: str) -> Any:
+        address = urlsplit(self.server.url)
+        asking = http.client.HTTPConnection(address.hostname or HOST, address.port, timeout=20)
+        asking.request(method, path)
+        answer = asking.getresponse()
+        body = answer.read()
+        asking.close()
+        assert answer.status < 300, body
+        return json.loads(body) if body else None
+
+
+def wait_until_served(client: Client) -> None:
+    """Return once the route serves, to which it must come by itself.
+
+    After a start too: a machine under load may be slow to load the vendor's library.
+    """
+    until(lambda: client.status()[Kind.SEMANTIC].serving, PATIENCE, "serving")
+
+
+def wait_until_said(client: Client, reason: str) -> None:
+    """Return once the route does not serve for this reason."""
+    until(lambda: client.status()[Kind.SEMANTIC].error == reason, PATIENCE, reason)
+    assert client.health("semantic") is Health.NOT_SERVING
+
+
+def environ_for(name: str, url: str, **settings: str) -> dict[str, str]:
+    """The variables that put a gateway's vector routes on a store of that adapter."""
+    nested = {f"MEMPLANE_STORES__{name}__{key}".upper(): settings[key] for key in settings}
+    return {"MEMPLANE_VECTOR": f"{name}+{url}", **nested}
+
+
+@contextmanager
+def day(
+    backdrop: Backdrop, servers: Servers, place: Path, *, running: bool = True
+) -> Iterator[Day]:
+    """A gateway that is started, before a server that is too, if it is to be `running`."""
+    server = backdrop.make(servers, place / "server")
+    try:
+        if running:
+            server.start()
+        gateway = Gateway(place, environ=environ_for(backdrop.adapter, server.url))
+        with gateway, Client(gateway.address, options=NO_RETRIES) as client:
+            yield Day(backdrop.vendor, server, gateway, client)
+            assert "bug in" not in gateway.log
+    finally:
+        server.close()
+
+
+def calls(client: Client, timeout: float) -> dict[str, Callable[[], object]]:
+    """Every sort of call to the SEMANTIC route; each reads or writes memories that are there."""
+    semantic = Kind.SEMANTIC
+    return {
+        "get": lambda: client.get(semantic, "first", timeout=timeout),
+        "list": lambda: client.list(semantic, timeout=timeout).page(),
+        "count": lambda: client.count(semantic, timeout=timeout),
+        "filtered count": lambda: client.count(semantic, filter={"n": 1}, timeout=timeout),
+        "search": lambda: client.search("green tea", mode=Mode.VECTOR, timeout=timeout),
+        "recent": lambda: client.search(mode=Mode.RECENT, timeout=timeout),
+        "put": lambda: client.put(semantic, "second", text="another", timeout=timeout),
+        "update": lambda: client.update(semantic, "first", attributes={"n": 2}, timeout=timeout),
+        "delete": lambda: client.delete(semantic, "first", timeout=timeout),
+    }
+
+
+def failures(client: Client, timeout: float = 10.0) -> dict[str, MemplaneError]:
+    """How every sort of call fails; all of them must."""
+    found: dict[str, MemplaneError] = {}
+    for name, call in calls(client, timeout).items():
+        try:
+            answer = call()
+        except MemplaneError as error:
+            found[name] = error
+        else:
+            raise AssertionError(f"{name} was answered: {answer!r}")
+    return found
+
+
+class Doorkeeper:
+    """A reverse proxy that lets nobody through without the secret."""
+
+    def __init__(self, upstream: str, header: str, secret: str) -> None:
+        self.secret = secret
+        self._header = header
+        self._upstream = urlsplit(upstream)
+        self._server = ThreadingHTTPServer((HOST, 0), self._handler())
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://{HOST}:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        keeper = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                status, said = 401, b'{"error": "Unauthorized", "message": "who are you"}'
+                if self.headers.get(keeper._header) == keeper.secret:
+                    status, said = keeper._forward(self.command, self.path, body)
+                with suppress(ConnectionError):  # the gateway may have given up
+                    self.send_response(status)
+                    self.send_header("Content-Type", "application/json")
+                    self.send_header("Content-Length", str(len(said)))
+                    self.end_headers()
+                    self.wfile.write(said)
+
+            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = answer  # noqa: N815 (of http.server)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Say nothing."""
+
+        return Handler
+
+    def _forward(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        host, port = self._upstream.hostname or HOST, self._upstream.port
+        asking = http.client.HTTPConnection(host, port, timeout=PATIENCE)
+        asking.request(method, path, body, {"Content-Type": "application/json"})
+        answer = asking.getresponse()
+        said = answer.read()
+        asking.close()
+        return answer.status, said
