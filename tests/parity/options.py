@@ -1,0 +1,57 @@
+"""What a parity run is asked for, and what it says at its end."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass
+
+import pytest
+
+SMOKE_STEPS = 200
+"""Of the run within `make test`, whose steps are always the same."""
+STEPS = 2_000
+
+SAID: list[str] = []
+
+
+def say(text: str) -> None:
+    """Note what was compared."""
+    SAID.append(text)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How many steps, from which seed (None: always the same steps), on which stores (all: none)."""
+
+    steps: int
+    seed: int | None
+    stores: tuple[str, ...]
+
+
+def chosen(config: pytest.Config) -> Options:
+    """What the command line says, else the environment.
+
+    With neither steps nor a seed it is the short run of `make test`. With one of them the other has a
+    default: 2,000 steps, and a seed that nobody has used.
+    """
+    steps, seed = _number(config, "steps"), _number(config, "seed")
+    stores = tuple(name for name in _text(config, "stores").split(",") if name)
+    if steps is None and seed is None:
+        return Options(SMOKE_STEPS, None, stores)
+    return Options(
+        STEPS if steps is None else steps,
+        random.SystemRandom().randrange(2**32) if seed is None else seed,
+        stores,
+    )
+
+
+def _text(config: pytest.Config, name: str) -> str:
+    given = config.getoption(name, default=None)
+    found = os.environ.get(f"MEMPLANE_PARITY_{name.upper()}", "") if given is None else given
+    return str(found)
+
+
+def _number(config: pytest.Config, name: str) -> int | None:
+    text = _text(config, name)
+    return int(text) if text else None

@@ -1,0 +1,81 @@
+"""Every store that can be had on this machine gives the same answers to the same requests.
+
+`make parity` runs 2,000 random steps from a new seed; within `make test` it is a short run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.conformance.residual.conftest import Loose, NoFilters, arrangement
+from tests.parity.machine import run
+from tests.parity.options import Options, say
+from tests.parity.sides import Contender, table
+
+from memplane_adapters.conformance.local_stores import Choice, Servers, choices
+from memplane_gateway.config import Settings
+
+EMBEDDED = Contender("embedded", lambda settings: settings)
+
+
+def contender(choice: Choice, servers: Servers) -> Contender:
+    """A store of an installed adapter."""
+
+    def arrange(settings: Settings) -> Settings:
+        return choice.arranged(settings, servers)
+
+    return Contender(choice.name, arrange)
+
+
+def at_hand(options: Options, servers: Servers, directory: Path) -> list[Contender]:
+    """The stores to compare, without those that cannot be had here (which fails in CI)."""
+    every = choices()
+    strange = set(options.stores) - {choice.name for choice in every}
+    assert not strange, f"no such stores: {strange}; there are {[each.name for each in every]}"
+    found = []
+    for choice in every:
+        if options.stores and choice.name not in options.stores:
+            continue
+        made = contender(choice, servers)
+        try:
+            made.arrange(Settings(data_dir=directory / choice.name))
+        except pytest.skip.Exception as reason:
+            say(f"parity: without {choice.name}: {reason}")
+        else:
+            found.append(made)
+    return found
+
+
+@pytest.mark.timeout(0)  # as long as the steps that were asked for take
+def test_stores_agree(options: Options, servers: Servers, tmp_path: Path) -> None:
+    stores = at_hand(options, servers, tmp_path / "looked")
+    if len(stores) < 2:
+        pytest.skip("there are not two stores to compare")
+    compare(stores, options, tmp_path)
+
+
+@pytest.mark.timeout(0)
+def test_pushdown_and_residual_agree(options: Options, tmp_path: Path) -> None:
+    """The same store, with filters evaluated by itself, in part, and by the gateway."""
+    if options.stores:
+        pytest.skip("other stores were asked for")
+    stores = [
+        EMBEDDED,
+        Contender("superset", arrangement(Loose)),
+        Contender("no-pushdown", arrangement(NoFilters)),
+    ]
+    compare(stores, options, tmp_path)
+
+
+def compare(stores: list[Contender], options: Options, directory: Path) -> None:
+    """Run the machine on these stores; says what was compared."""
+    with table(stores, directory) as made:
+        try:
+            run(made, options.steps, seed=options.seed)
+        except BaseException as error:
+            if options.seed is not None:
+                error.add_note(f"again: make parity ARGS='--seed {options.seed}'")
+            raise
+        finally:
+            say(f"parity: {made}; seed {options.seed}")
