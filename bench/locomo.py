@@ -1,92 +1,68 @@
-"""How well, and how fast, a gateway finds what was said: recall on conversations like LoCoMo's.
+"""How well, and how fast, a gateway finds what was said, and that every store gives one answer.
 
-python bench/locomo.py --data DIR [--stores embedded] [--embedder hash] [--json FILE]
+python bench/locomo.py --data DIR [--stores embedded,chroma,qdrant] [--embedder hash]
+    [--conversations N] [--json FILE]
 
-A gateway of its own is started for each store; all goes through gRPC and the Python client.
+Conversations like LoCoMo's are written through a gateway into each store, and the same questions are
+asked. The embedded store, which is exact, says what the others owe; where one gives less, this ends
+with 1. A gateway of its own is started for each store; all goes through gRPC and the Python client.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from grpc import aio
 
 # A script finds what stands beside it, a package what stands above.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import measure, process, report
-from bench.conversations import CATEGORIES, Conversation, Question, read_directory
+from bench import agreement, cases, material, measure, process, rates, recall, report
+from bench.cases import LABEL
+from bench.conversations import Conversation, read_directory
+from bench.direct import DIRECT, Direct
+from bench.material import Material
+from bench.stores import EMBEDDED, Place, at_hand, known, place
 
-from memplane import AsyncClient, Episode, EpisodeType, Kind, MemplaneError, Mode, Put, Ref
+from memplane import AsyncClient, Episode, EpisodeType, Kind, MemplaneError, Put, Ref
 
-MODES: Final = (Mode.AUTO, Mode.KEYWORD, Mode.VECTOR)
-DEPTHS: Final = (5, 10, 20)
-LABEL: Final = "locomo"
 BATCH: Final = 500
-WARM_UP: Final = 20
+PAUSE: Final = 0.05
 ALL: Final = "all"
-
-
-@dataclass(frozen=True, slots=True)
-class StoreSetup:
-    """How the configuration names a store, and whether it keeps key-values too."""
-
-    settings: Mapping[str, Any]
-    key_value: bool = False
-
-
-STORES: Final[Mapping[str, StoreSetup]] = {
-    "embedded": StoreSetup({"adapter": "embedded"}, key_value=True),
-}
-"""The stores that can be measured; one that needs a server expects it at its usual address."""
+FEWER: Final = 2
+"""Conversations when other stores than the embedded one are measured, which takes longer."""
 
 EMBEDDERS: Final[Mapping[str, Mapping[str, Any]]] = {"hash": {"provider": "hash"}}
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Which turns a search found for a question, best first."""
+class Setup:
+    """What all stores have in common."""
 
-    question: Question
-    found: tuple[str, ...]
-
-    def hit(self, depth: int) -> bool:
-        """Whether one of the first is evidence."""
-        return not self.question.evidence.isdisjoint(self.found[:depth])
-
-    def share(self, depth: int) -> int:
-        """How many of the pieces of evidence are among the first."""
-        return len(self.question.evidence.intersection(self.found[:depth]))
+    conversations: Sequence[Conversation]
+    embedder: Mapping[str, Any]
+    effort: rates.Effort = rates.FULL
+    memplane: Path = process.MEMPLANE
 
 
-@dataclass(frozen=True, slots=True)
-class Searched:
-    """All questions, asked in one mode."""
-
-    mode: Mode
-    used: str
-    """What the gateway made of the mode."""
-    answers: tuple[Answer, ...]
-    sample: measure.Sample
-
-
-def settings_of(store: str, embedder: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of a gateway on a store. PROCEDURAL stays embedded where it must."""
-    setup = STORES[store]
-    searched = {"store": store, "embedder": "bench"}
+def settings_of(place: Place, embedder: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a gateway on a store. PROCEDURAL stays embedded."""
+    searched = {"store": place.adapter, "embedder": "bench"}
     return {
         "routes": {
             "semantic": searched,
             "episodic": searched,
-            "procedural": {"store": store if setup.key_value else "embedded"},
+            "procedural": {"store": EMBEDDED},
         },
-        "stores": {"embedded": {"adapter": "embedded"}, store: setup.settings},
+        "stores": {EMBEDDED: {"adapter": EMBEDDED}, place.adapter: place.settings},
         "embedders": {"bench": embedder},
         "log": {"level": "warning"},
     }
@@ -140,122 +116,181 @@ async def ingest(client: AsyncClient, conversations: Sequence[Conversation]) -> 
     return {"items": items, "seconds": seconds, "items_per_second": items / seconds}
 
 
-async def ask(client: AsyncClient, conversations: Sequence[Conversation], mode: Mode) -> Searched:
-    """Asks all questions, one after the other, each in its conversation's namespace."""
-    asked = [
-        (client.scope(LABEL, conversation.name), question)
-        for conversation in conversations
-        for question in conversation.questions
-    ]
-    answers: list[Answer] = []
-    used: set[str] = set()
-    with report.progress(f"asking, {mode.value}", len(asked)) as advance:
-
-        async def call(number: int) -> None:
-            scope, question = asked[number]
-            found = await scope.search(
-                question.text, kind=Kind.EPISODIC, mode=mode, limit=max(DEPTHS)
-            )
-            answers.append(Answer(question, tuple(hit.memory.key for hit in found)))
-            used.add(found.mode.value)
-            advance()
-
-        for scope, question in asked[:WARM_UP]:
-            await scope.search(question.text, kind=Kind.EPISODIC, mode=mode, limit=max(DEPTHS))
-        sample = await measure.load(call, calls=len(asked), concurrency=1)
-    return Searched(mode, "/".join(sorted(used)), tuple(answers), sample)
-
-
-def recall(answers: Sequence[Answer]) -> dict[str, dict[str, Any]]:
-    """Recall by category.
-
-    `hit` is the share of questions with evidence among the first k, `evidence` the share of all
-    pieces of evidence that are.
-    """
-    groups: dict[str, list[Answer]] = {}
-    for answer in answers:
-        category = answer.question.category
-        groups.setdefault(CATEGORIES.get(category, str(category)), []).append(answer)
-    ordered = {name: groups[name] for name in sorted(groups)} | {ALL: list(answers)}
-    return {
-        name: {
-            "questions": len(group),
-            "hit": {str(k): sum(one.hit(k) for one in group) / len(group) for k in DEPTHS},
-            "evidence": {
-                str(k): sum(one.share(k) for one in group)
-                / sum(len(one.question.evidence) for one in group)
-                for k in DEPTHS
-            },
-        }
-        for name, group in ordered.items()
-    }
-
-
 async def measure_store(
-    store: str, embedder: Mapping[str, Any], conversations: Sequence[Conversation], memplane: Path
+    place: Place, gateway: process.Process, setup: Setup, owed: Material | None
+) -> tuple[dict[str, Any], Material]:
+    """All figures of one store; and what was gathered from it, if `owed` was not given."""
+    async with AsyncClient(gateway.address) as client:
+        await serving(client)
+        written = await ingest(client, setup.conversations)
+        figures: dict[str, Any] = {"how": place.how, "ingest": written}
+        figures["modes"] = await recall.measure_modes(client, place.adapter, setup.conversations)
+        if owed is None:
+            owed = await material.gather(client, setup.conversations)
+        else:
+            figures["agreement"] = await agree(client, setup.conversations, owed)
+        figures |= await measure_rates(place, client, setup, owed)
+        return {**figures, "memory_mib": gateway.memory_mib()}, owed
+
+
+async def serving(client: AsyncClient) -> None:
+    """Waits until every route serves: a gateway listens before its stores have answered.
+
+    Raises:
+        BenchError: One does not.
+    """
+    end = time.monotonic() + process.READY_SECONDS
+    while not (status := await client.status()).serving:
+        if time.monotonic() > end:
+            problems = {route.message for route in status.routes.values() if route.message}
+            raise process.BenchError(f"a route does not serve: {'; '.join(sorted(problems))}")
+        await asyncio.sleep(PAUSE)
+
+
+async def agree(
+    client: AsyncClient, conversations: Sequence[Conversation], owed: Material
+) -> list[Mapping[str, Any]]:
+    """Asks everything, and holds the answers against those of the exact store."""
+    chosen = cases.cases(conversations)
+    made = cases.agree(chosen, owed.replies, await cases.ask_all(client, chosen))
+    can = (await client.capabilities())[Kind.EPISODIC]
+    if can.approximate and can.exact_search:
+        chosen = cases.cases(conversations, exact=True)
+        # The first cases are the same, asked in another way.
+        made += cases.agree(
+            chosen, owed.replies[: len(chosen)], await cases.ask_all(client, chosen)
+        )
+    return [one.figures() for one in made]
+
+
+async def measure_rates(
+    place: Place, client: AsyncClient, setup: Setup, owed: Material
 ) -> dict[str, Any]:
-    """All figures of one store."""
-    with (
-        process.scratch() as directory,
-        process.gateway(directory, settings_of(store, embedder), memplane=memplane) as gateway,
-    ):
-        async with AsyncClient(gateway.address) as client:
-            written = await ingest(client, conversations)
-            modes: dict[str, Any] = {}
-            for mode in MODES:
-                try:
-                    searched = await ask(client, conversations, mode)
-                except MemplaneError as error:  # a store need not have every mode
-                    report.say(f"{store}: {mode.value}: {error}")
-                    modes[mode.value] = {"error": str(error)}
-                    continue
-                modes[mode.value] = {
-                    "used": searched.used,
-                    "recall": recall(searched.answers),
-                    "search": asdict(searched.sample),
-                }
-        return {"ingest": written, "modes": modes, "memory_mib": gateway.memory_mib()}
+    """Rates and latencies, beside the vendor's own library, or else a bare echo."""
+    operations = material.through_gateway(client, owed)
+    if place.adapter not in DIRECT:
+        bare = [sys.executable, str(Path(__file__).with_name("echo_server.py"))]
+        with process.Process(bare) as echo:
+            async with aio.insecure_channel(echo.address) as channel:
+                pairs = material.beside_echo(operations, channel, owed)
+                return {"beside": "echo", "rates": await rates.measure_all(pairs, setup.effort)}
+    direct = DIRECT[place.adapter](place)
+    try:
+        await direct.open(owed.dimension)
+        written = await ingest_directly(direct, owed)
+        written["overlap"] = await material.agree(direct, owed)
+        pairs = material.beside_direct(operations, direct, owed)
+        return {
+            "beside": "direct",
+            "direct": written,
+            "rates": await rates.measure_all(pairs, setup.effort),
+        }
+    finally:
+        await direct.close()
+
+
+async def ingest_directly(direct: Direct, owed: Material) -> dict[str, Any]:
+    """Writes the same texts with the vectors that they have, in batches of the same size."""
+    begin = time.perf_counter()
+    for start in range(0, len(owed.rows), BATCH):
+        await direct.upsert(owed.rows[start : start + BATCH])
+    seconds = time.perf_counter() - begin
+    items = len(owed.rows)
+    return {"items": items, "seconds": seconds, "items_per_second": items / seconds}
 
 
 def show(store: str, figures: Mapping[str, Any]) -> None:
     """Prints the figures of a store."""
     written = figures["ingest"]
     report.say(
+        f"{store}: {figures['how']}",
         f"{store}: {written['items']} memories written in {written['seconds']:.2f} s, "
-        f"{written['items_per_second']:,.0f} items/s"
+        f"{written['items_per_second']:,.0f} items/s",
     )
-    modes = {name: one for name, one in figures["modes"].items() if "error" not in one}
-    for measure_name, title in (
-        ("hit", "share of questions with evidence among the first k"),
-        ("evidence", "share of all pieces of evidence among the first k"),
-    ):
-        report.table(
-            f"{store}, recall@k: {title}",
-            ("mode", "category", "questions", *(f"@{k}" for k in DEPTHS)),
-            [
-                (
-                    name if one["used"] == name else f"{name} ({one['used']})",
-                    category,
-                    str(row["questions"]),
-                    *(f"{row[measure_name][str(k)]:.3f}" for k in DEPTHS),
-                )
-                for name, one in modes.items()
-                for category, row in one["recall"].items()
-            ],
+    if direct := figures.get("direct"):
+        report.say(
+            f"{store}: {direct['items']} rows written by its own library in "
+            f"{direct['seconds']:.2f} s, {direct['items_per_second']:,.0f} items/s; "
+            f"it finds {direct['overlap']:.3f} of what it owes"
         )
-    report.table(
-        f"{store}, one search after the other, through the Python client",
-        ("mode", "p50 ms", "p99 ms", "searches/s"),
-        [
-            (
-                name,
-                f"{one['search']['p50_ms']:.2f}",
-                f"{one['search']['p99_ms']:.2f}",
-                f"{one['search']['per_second']:,.0f}",
-            )
-            for name, one in modes.items()
-        ],
+    recall.show(store, figures["modes"], categories=store == EMBEDDED)
+    if "agreement" in figures:
+        agreement.show(f"{store}, held against {EMBEDDED}", figures["agreement"])
+    beside = "a bare echo" if figures["beside"] == "echo" else "its own library"
+    rates.show(
+        f"{store}, page {material.PAGE}, beside {beside}; medians of turns",
+        figures["beside"],
+        figures["rates"],
     )
+
+
+def show_side_by_side(figures: Mapping[str, Mapping[str, Any]]) -> None:
+    """Prints the most important figures of all stores: of the gateway, and in brackets without."""
+    cells: list[tuple[str, ...]] = []
+    for store, one in figures.items():
+        direct = one.get("direct")
+        beside = f" ({direct['items_per_second']:,.0f})" if direct else ""
+        cells.append(
+            (
+                store,
+                f"{one['ingest']['items_per_second']:,.0f}{beside}",
+                *(rates.cell(row) for row in one["rates"]),
+                _verdict(one),
+            )
+        )
+    first = next(iter(figures.values()))
+    report.table(
+        "side by side: p50/p99 ms of the gateway (of the vendor's library; for embedded an echo)",
+        (
+            "store",
+            "items/s",
+            *(f"{row['operation']}, {row['concurrency']} at once" for row in first["rates"]),
+            "same answers",
+        ),
+        cells,
+    )
+
+
+def _verdict(figures: Mapping[str, Any]) -> str:
+    if "agreement" not in figures:
+        return "the reference"
+    return "yes" if all(case["holds"] for case in figures["agreement"]) else "NO"
+
+
+def disagreeing(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The stores that gave other answers than they owe."""
+    return [store for store, one in figures.items() if _verdict(one) == "NO"]
+
+
+def run(stores: Sequence[str], setup: Setup) -> dict[str, Any]:
+    """Measures, prints, and returns all figures."""
+    report.loaded()
+    said = said_of(setup.conversations)
+    report.say(
+        f"{said['conversations']} conversations, {said['turns']} turns, "
+        f"{said['observations']} observations; {said['questions_with_evidence']} of "
+        f"{said['questions']} questions name evidence that is there"
+    )
+    for name, odd in said["odd_evidence"].items():
+        report.say(f"  {name}: odd evidence {odd}")
+    figures: dict[str, Any] = {}
+    owed: Material | None = None
+    for store in stores:
+        with (
+            process.scratch() as directory,
+            place(store, directory) as where,
+            process.gateway(
+                directory, settings_of(where, setup.embedder), memplane=setup.memplane
+            ) as gateway,
+        ):
+            try:
+                figures[store], owed = measure.run(measure_store(where, gateway, setup, owed))
+            except* MemplaneError as errors:
+                raise process.BenchError(f"{store}: {_first(errors)}\n{gateway.said()}") from errors
+        show(store, figures[store])
+    if len(figures) > 1:
+        show_side_by_side(figures)
+    return {"data": said, "embedder": dict(setup.embedder), "stores": figures}
 
 
 def said_of(conversations: Sequence[Conversation]) -> dict[str, Any]:
@@ -282,55 +317,59 @@ def embedder_of(text: str) -> dict[str, Any]:
     return dict(read)
 
 
+def _first(errors: BaseException) -> BaseException:
+    """The first error of a group of groups."""
+    while isinstance(errors, BaseExceptionGroup):
+        errors = errors.exceptions[0]
+    return errors
+
+
 def stores_of(text: str) -> list[str]:
-    """Names of stores with commas between."""
-    names = [name.strip() for name in text.split(",")]
-    if unknown := sorted(set(names) - set(STORES)):
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: known are {', '.join(STORES)}")
+    """Names of stores with commas between; "all" are those that are at hand."""
+    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    if names == [ALL]:
+        names, absent = at_hand(known())
+        report.say(*(f"not measured: {reason}" for reason in absent))
+    if unknown := sorted(set(names) - set(known())):
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: known are {', '.join(known())}")
     return names
-
-
-def run(
-    data: Path,
-    *,
-    stores: Sequence[str] = ("embedded",),
-    embedder: Mapping[str, Any] = EMBEDDERS["hash"],
-    memplane: Path = process.MEMPLANE,
-) -> dict[str, Any]:
-    """Measures, prints, and returns all figures."""
-    report.loaded()
-    conversations = read_directory(data)
-    said = said_of(conversations)
-    report.say(
-        f"{said['conversations']} conversations, {said['turns']} turns, "
-        f"{said['observations']} observations; {said['questions_with_evidence']} of "
-        f"{said['questions']} questions name evidence that is there"
-    )
-    for name, odd in said["odd_evidence"].items():
-        report.say(f"  {name}: odd evidence {odd}")
-    figures: dict[str, Any] = {}
-    for store in stores:
-        figures[store] = measure.run(measure_store(store, embedder, conversations, memplane))
-        show(store, figures[store])
-    return {"data": said, "embedder": dict(embedder), "stores": figures}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="directory of conversations")
-    parser.add_argument("--stores", type=stores_of, default=["embedded"], help="with commas")
+    parser.add_argument(
+        "--stores", type=stores_of, default=EMBEDDED, help=f'with commas, or "{ALL}"'
+    )
     parser.add_argument("--embedder", type=embedder_of, default="hash", help="a name or YAML")
+    parser.add_argument(
+        "--conversations",
+        type=int,
+        help=f"how many; all, but {FEWER} where other stores than {EMBEDDED} are measured",
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer calls and repeats")
     parser.add_argument("--json", type=Path, help="where to write all figures")
     parser.add_argument("--memplane", type=Path, default=process.MEMPLANE, help="the program")
     given = parser.parse_args(arguments)
+    stores = [EMBEDDED, *(name for name in given.stores if name != EMBEDDED)]
     try:
-        figures = run(
-            given.data, stores=given.stores, embedder=given.embedder, memplane=given.memplane
+        conversations = read_directory(given.data)
+        number = given.conversations or (FEWER if len(stores) > 1 else len(conversations))
+        if number < len(conversations):
+            report.say(f"the first {number} of {len(conversations)} conversations")
+        setup = Setup(
+            conversations[:number],
+            given.embedder,
+            rates.QUICK if given.quick else rates.FULL,
+            given.memplane,
         )
+        figures = run(stores, setup)
     except (ValueError, process.BenchError) as error:
         sys.exit(f"locomo: {error}")
     report.write_json(given.json, {"locomo": figures})
+    if differ := disagreeing(figures["stores"]):
+        sys.exit(f"locomo: other answers than {EMBEDDED} gives: {', '.join(differ)}")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class Process:
         Raises:
             BenchError: It ended, or did not get ready in time.
         """
-        log = None if directory is None else directory / "log"
+        self._log = log = None if directory is None else directory / "log"
         # What this shell says to gateways is not what is measured.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MEMPLANE_")}
         with contextlib.ExitStack() as stack:
@@ -57,7 +57,7 @@ class Process:
                 command, stdout=subprocess.PIPE, stderr=errors, cwd=directory, env=environment
             )
         try:
-            self.address = self._first_line(command, log)
+            self.address = self._first_line(command)
         except BaseException:
             self._process.kill()
             self._process.communicate()
@@ -67,7 +67,11 @@ class Process:
         # What else it says must not fill the pipe.
         threading.Thread(target=self._drain, daemon=True).start()
 
-    def _first_line(self, command: Sequence[str], log: Path | None) -> str:
+    def said(self) -> str:
+        """The end of its log; empty without one."""
+        return "" if self._log is None else self._log.read_text(errors="replace")[-2_000:]
+
+    def _first_line(self, command: Sequence[str]) -> str:
         assert self._process.stdout is not None
         killer = threading.Timer(READY_SECONDS, self._process.kill)
         killer.start()
@@ -76,8 +80,9 @@ class Process:
         finally:
             killer.cancel()
         if LISTENING not in line:
-            said = "" if log is None else log.read_text(errors="replace")[-2_000:]
-            raise BenchError(f"{' '.join(command)} did not start: {line or 'no line'}\n{said}")
+            raise BenchError(
+                f"{' '.join(command)} did not start: {line or 'no line'}\n{self.said()}"
+            )
         return line.partition(LISTENING)[2]
 
     def _drain(self) -> None:

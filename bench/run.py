@@ -1,9 +1,10 @@
 """All measurements, one after the other: what `make bench` runs.
 
-python bench/run.py [--quick] [--data DIR] [--json FILE]
+python bench/run.py [--quick] [--data DIR] [--stores all] [--json FILE]
 
-With a directory of conversations (--data, or MEMPLANE_BENCH_DATA) recall is measured too. Each part
-runs in a process of its own, so that none is measured with another's leftovers.
+With a directory of conversations (--data, or MEMPLANE_BENCH_DATA) recall is measured too, and that
+every store at hand gives the same answers. Each part runs in a process of its own, so that none is
+measured with another's leftovers.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer memories, calls and repeats")
     parser.add_argument("--data", type=Path, help=f"conversations for recall; else ${DATA}")
+    parser.add_argument("--stores", default="all", help="names with commas; all are those at hand")
     parser.add_argument("--json", type=Path, help="where to write all figures")
     parser.add_argument("--memplane", type=Path, help="the program, if not this environment's")
     given = parser.parse_args(arguments)
@@ -35,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parts = {"echo": effort, "startup": effort}
     data = given.data or (Path(os.environ[DATA]) if os.environ.get(DATA) else None)
     if data is not None:
-        parts["locomo"] = ["--data", str(data)]
+        parts["locomo"] = [*effort, "--data", str(data), "--stores", given.stores]
     else:
         print(f"no conversations: recall is not measured (--data DIR, or {DATA})")
     figures: dict[str, Any] = {}
@@ -48,12 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             done = subprocess.run([*command, *options, *shared], check=False)
             if done.returncode:
                 failed.append(name)
-            else:
+            if file.exists():  # also where it judged what it measured
                 figures |= json.loads(file.read_text(encoding="utf-8"))
     if given.json is not None:
         given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     if failed:
-        sys.exit(f"could not measure: {', '.join(failed)}")
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

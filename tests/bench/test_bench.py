@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import echo, locomo, measure, process, report, startup
+from bench import echo, locomo, measure, process, report, startup, stores
 from bench.conversations import dia_ids, read_directory
 
 TURNS = {
@@ -91,7 +92,7 @@ def test_a_file_that_is_no_conversation_is_named(tmp_path: Path) -> None:
 
 def test_recall(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "figures.json"
-    locomo.main(["--data", str(data), "--json", str(file)])
+    locomo.main(["--data", str(data), "--quick", "--json", str(file)])
     figures = json.loads(file.read_text(encoding="utf-8"))["locomo"]
     assert figures["data"]["questions_with_evidence"] == 4
     embedded = figures["stores"]["embedded"]
@@ -145,3 +146,26 @@ def test_what_the_system_does_not_tell_is_null(tmp_path: Path) -> None:
     assert read["cpu"] is None
     assert read["rows"] == [{"ms": 1.5}]
     assert read["machine"]["cores"]
+
+
+@pytest.mark.parametrize("store", ["chroma", "qdrant"])
+def test_another_store_is_held_against_the_embedded_one(
+    store: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, absent = stores.at_hand([store])
+    if absent:
+        assert not os.environ.get("CI"), absent[0]
+        pytest.skip(absent[0])
+    file = tmp_path / "figures.json"
+    locomo.main(["--data", str(data), "--stores", store, "--quick", "--json", str(file)])
+    figures = json.loads(file.read_text(encoding="utf-8"))["locomo"]["stores"]
+    assert list(figures) == ["embedded", store]
+    cases = {(one["case"], one["depth"]): one for one in figures[store]["agreement"]}
+    assert cases["one conversation", 10]["asked"] == 4
+    assert cases["list", 0]["asked"] == 6
+    assert figures[store]["direct"]["items"] == 6 + 2
+    assert figures[store]["direct"]["overlap"] == 1.0
+    assert len(figures[store]["rates"]) == 4
+    printed = capsys.readouterr().out
+    assert "the reference" in printed
+    assert figures[store]["how"] in printed
