@@ -6,6 +6,8 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 	"$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
 	>/dev/null 2>&1 && { echo "$$python"; break; }; done)
 ARGS ?=
+# Vendors to serve with, as extras of pyproject.toml: EXTRAS=qdrant or EXTRAS=chroma,qdrant.
+EXTRAS ?=
 # Test processes; a file's tests stay in one.
 WORKERS ?= 2
 
@@ -19,7 +21,7 @@ key = $(shell { pwd; cat $(1); } | git hash-object --stdin | cut -c 1-12)
 LOCAL := requirements/local.txt requirements/build.txt pyproject.toml clients/python/pyproject.toml
 UV_STAMP := .tools/uv/stamp-$(call key,requirements/uv.txt)
 PROTO_STAMP := .tools/proto/stamp-$(call key,requirements/proto.txt)
-SERVE_STAMP := .venv/serve-$(call key,requirements/serve.txt $(LOCAL))
+SERVE_STAMP := .venv/serve-$(call key,requirements/serve.txt $(LOCAL))$(if $(EXTRAS),-$(EXTRAS))
 DEV_STAMP := .venv/dev-$(call key,requirements/serve.txt requirements/dev.txt $(LOCAL))
 # Each requirements/servers/<name>.txt is a store's real server: .tools/servers/<name>/bin.
 SERVER_STAMPS := $(foreach name,$(basename $(notdir $(wildcard requirements/servers/*.txt))),\
@@ -43,7 +45,7 @@ help: ## this list
 setup: $(DEV_STAMP) ## prepare .venv for development
 	@echo ".venv is ready"
 
-serve: $(SERVE_STAMP) ## start the gateway (ARGS="--config memplane.yaml")
+serve: $(SERVE_STAMP) ## start the gateway (ARGS="--config memplane.yaml", EXTRAS=qdrant)
 	@.venv/bin/memplane serve $(ARGS)
 
 demo: $(SERVE_STAMP) ## see it work: a gateway of its own, a few memories, a search
@@ -142,11 +144,12 @@ $(DEV_STAMP): | $(UV_STAMP)
 	@rm -f .venv/dev-* .venv/serve-*
 	@touch $(DEV_STAMP) $(SERVE_STAMP)
 
-# Serving: the core is added to what there is, and nothing is taken away.
+# Serving: the core (and the vendors asked for) is added to what there is, and nothing is taken away.
 $(SERVE_STAMP): | $(UV_STAMP)
 	$(NEEDS_PYTHON)
 	$(VENV)
 	@$(UV) pip install $(INTO_VENV) --no-deps -r requirements/serve.txt -r requirements/local.txt
+	@$(if $(EXTRAS),$(UV) pip install $(INTO_VENV) -c requirements/dev.txt -e '.[$(EXTRAS)]')
 	@rm -f .venv/dev-* .venv/serve-*
 	@touch $(SERVE_STAMP)
 
