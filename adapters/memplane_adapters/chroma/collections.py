@@ -1,14 +1,8 @@
-"""Collections: one for each kind and embedding identity, and what it was made with.
-
-A collection is named "<prefix>-<kind>-<digest of the identity>" and says in its metadata what made
-its vectors, so that nobody has to guess it from the digest.
-"""
+"""Collections: one for each kind and embedding identity, which stands in its metadata."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +11,7 @@ from uuid import UUID
 from memplane_adapters.chroma import errors
 from memplane_adapters.chroma.engine import Engine
 from memplane_adapters.contract import Collection, Kind, StoreError, StoreReason
+from memplane_adapters.kit.collections import beginning, belongs, identity, mismatch, name_of
 
 _LAYOUT_KEY: Final = "memplane_layout"
 _LAYOUT: Final = 1
@@ -72,26 +67,26 @@ class Collections:
     async def ensure(self, collection: Collection) -> None:
         """See VectorStore.ensure."""
         async with self._ensuring:
-            kind, name = collection.kind, self._name(collection)
+            kind, name = collection.kind, name_of(self._prefix, collection)
             places = {place.name: place for place in await self._places(kind)}
             mine = places.pop(name, None)
             if mine is None or not await self._holds_rows(mine):
                 for other in places.values():
                     if await self._holds_rows(other):
-                        raise _mismatch(collection, await self._identity(other.name))
+                        raise mismatch(collection, await self._identity(other.name))
             if mine is None:
                 if kind in self._ensured or (collection.made and not places):
                     raise errors.missing(name)
                 mine = await self._create(name, collection)
             stored = await self._identity(name)
-            if stored != _identity(collection):
-                raise _mismatch(collection, stored)
+            if stored != identity(collection):
+                raise mismatch(collection, stored)
             self._ensured[kind] = mine
 
     async def _create(self, name: str, collection: Collection) -> Place:
         metadata = {
             _LAYOUT_KEY: _LAYOUT,
-            _IDENTITY: _identity(collection),
+            _IDENTITY: identity(collection),
             _DIMENSION: collection.embedding.dimension,
         }
         try:
@@ -119,19 +114,16 @@ class Collections:
 
     async def _places(self, kind: Kind | None = None) -> list[Place]:
         """All of this prefix, or those of a kind, by name."""
-        beginnings = [f"{self._prefix}-{one.value}-" for one in ([kind] if kind else Kind)]
+        beginnings = [beginning(self._prefix, one) for one in ([kind] if kind else Kind)]
         every = await self._engine.call(lambda client: client.collections())
         return sorted(
             (
                 _place(one)
                 for one in every
-                if any(_belongs(one.name, beginning) for beginning in beginnings)
+                if any(belongs(one.name, begins) for begins in beginnings)
             ),
             key=lambda place: place.name,
         )
-
-    def _name(self, collection: Collection) -> str:
-        return f"{self._prefix}-{collection.kind.value}-{_digest(collection)}"
 
 
 def _place(collection: Any) -> Place:
@@ -144,37 +136,3 @@ def _place(collection: Any) -> Place:
 
 def _metadata(collection: Any) -> Mapping[str, Any]:
     return collection.metadata or {}
-
-
-def _belongs(name: str, beginning: str) -> bool:
-    """Not so for "a-semantic-b" of prefix "a": another prefix may begin with this one."""
-    rest = name.removeprefix(beginning)
-    return rest != name and len(rest) == 8 and all(letter in "0123456789abcdef" for letter in rest)
-
-
-def _identity(collection: Collection) -> str:
-    embedding = collection.embedding
-    shape = f"{embedding.metric}, {'' if embedding.normalized else 'not '}normalized"
-    return f"{embedding} ({shape}), text analysis {collection.analyzer}"
-
-
-def _digest(collection: Collection) -> str:
-    embedding = collection.embedding
-    parts = [
-        embedding.provider,
-        embedding.model,
-        embedding.dimension,
-        embedding.metric,
-        embedding.normalized,
-        collection.analyzer,
-    ]
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=4).hexdigest()
-
-
-def _mismatch(collection: Collection, stored: str) -> StoreError:
-    return StoreError(
-        StoreReason.IDENTITY_MISMATCH,
-        f"Chroma holds {collection.kind} memories of another embedding or text analysis than is "
-        "configured",
-        metadata={"stored": stored, "configured": _identity(collection)},
-    )

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from memplane_adapters.chroma import errors
 from memplane_adapters.chroma.filters import EXPIRE_TIME, TOKENS, number_key, scope_tokens
-from memplane_adapters.contract import Address, Point, StoreError, StoreReason, Vector, point_id
+from memplane_adapters.contract import Address, Point, Vector, point_id
 from memplane_adapters.kit import typed
 
 REVISION: Final = "revision"
@@ -91,18 +91,6 @@ def _stand_in(address: Address, dimension: int) -> Vector:
     chance = np.random.default_rng(point_id(address).int)
     direction = chance.standard_normal(dimension)
     return (direction / np.linalg.norm(direction)).astype(np.float32)
-
-
-def misfit(vector: Vector | None, dimension: int) -> StoreError | None:
-    """Why a vector cannot meet those that are stored."""
-    if vector is None or (vector.shape == (dimension,) and vector.dtype == np.float32):
-        return None
-    given = f"{vector.dtype} of shape {vector.shape}"
-    return StoreError(
-        StoreReason.IDENTITY_MISMATCH,
-        f"vectors are float32 of dimension {dimension}, not {given}",
-        metadata={"stored": str(dimension), "configured": "x".join(map(str, vector.shape))},
-    )
 
 
 def columns(reply: Mapping[str, Any], *names: str) -> Iterator[tuple[Any, ...]]:

@@ -37,6 +37,7 @@ from memplane_adapters.contract import (
     WriteResult,
     WriteStatus,
 )
+from memplane_adapters.kit.collections import misfit
 from memplane_adapters.kit.expressions import PUSHED
 from memplane_adapters.kit.walks import Spot, Walks
 
@@ -102,7 +103,7 @@ class ChromaVectorStore:
         fitting: dict[Place, dict[str, Point]] = {}
         for point in (write.entry for write in writes):
             place = self._collections.ensured(point.address.kind)
-            refusal = rows.misfit(point.vector, place.dimension)
+            refusal = misfit(point.vector, place.dimension)
             if refusal is None:
                 # Of several for one address the last one stays: Chroma refuses an id that comes twice.
                 fitting.setdefault(place, {})[rows.row_id(point.address)] = point
@@ -221,7 +222,7 @@ class ChromaVectorStore:
         approximate = not query.exact
         if place is None or selection.empty:
             return QueryResult((), approximate=approximate, scanned=0)
-        refusal = rows.misfit(vector, place.dimension)
+        refusal = misfit(vector, place.dimension)
         if refusal is not None:
             raise refusal
         few = query.limit <= _READ_AT_ONCE and query.limit * self._largest <= _MIB

@@ -1,19 +1,14 @@
-"""Collections: one for each kind and embedding identity, and what it was made with.
-
-A collection is named "<prefix>-<kind>-<digest of the identity>" and says in its metadata what made
-its vectors, so that nobody has to guess it from the digest.
-"""
+"""Collections: one for each kind and embedding identity, which stands in its metadata."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Final
 
 from qdrant_client import models
 
 from memplane_adapters.contract import Collection, Kind, StoreError, StoreReason
+from memplane_adapters.kit.collections import beginning, belongs, identity, mismatch, name_of
 from memplane_adapters.qdrant import errors, filters, rows
 from memplane_adapters.qdrant.engine import Engine, check_completed
 
@@ -78,11 +73,11 @@ class Collections:
     async def ensure(self, collection: Collection) -> None:
         """See VectorStore.ensure."""
         kind = collection.kind
-        mine = f"{self._beginning(kind)}{_digest(collection)}"
+        mine = name_of(self._prefix, collection)
         names = await self._names(kind)
         for name in names:
             if name != mine and await self._holds_rows(name):
-                raise _mismatch(collection, await self._identity(name))
+                raise mismatch(collection, await self._identity(name))
         if mine not in names:
             made = collection.made and not names and not self._forgetful
             if made or self._ensured.get(kind, ("", None))[0] == mine:
@@ -102,7 +97,7 @@ class Collections:
                 "create_collection",
                 collection_name=name,
                 vectors_config={rows.VECTOR: vector},
-                metadata={_IDENTITY: _identity(collection)},
+                metadata={_IDENTITY: identity(collection)},
             )
         except errors.CollectionExistsError:  # made by another gateway meanwhile, and checked next
             return
@@ -113,8 +108,8 @@ class Collections:
             "get_collection", collection_name=name
         )
         stored = (info.config.metadata or {}).get(_IDENTITY)
-        if stored != _identity(collection):
-            raise _mismatch(collection, stored)
+        if stored != identity(collection):
+            raise mismatch(collection, stored)
         if self._engine.local:  # has no indexes
             return
         for field, schema in INDEXES.items():
@@ -146,46 +141,9 @@ class Collections:
         return bool(found)
 
     async def _names(self, kind: Kind) -> list[str]:
-        beginning = self._beginning(kind)
-        return sorted(name for name in await self._all_names() if _belongs(name, beginning))
+        begins = beginning(self._prefix, kind)
+        return sorted(name for name in await self._all_names() if belongs(name, begins))
 
     async def _all_names(self) -> set[str]:
         answer: models.CollectionsResponse = await self._engine.call("get_collections")
         return {collection.name for collection in answer.collections}
-
-    def _beginning(self, kind: Kind) -> str:
-        return f"{self._prefix}-{kind.value}-"
-
-
-def _belongs(name: str, beginning: str) -> bool:
-    """Not so for "a-semantic-b" of prefix "a": another prefix may begin with this one."""
-    rest = name.removeprefix(beginning)
-    return rest != name and len(rest) == 8 and all(letter in "0123456789abcdef" for letter in rest)
-
-
-def _identity(collection: Collection) -> str:
-    embedding = collection.embedding
-    shape = f"{embedding.metric}, {'' if embedding.normalized else 'not '}normalized"
-    return f"{embedding} ({shape}), text analysis {collection.analyzer}"
-
-
-def _digest(collection: Collection) -> str:
-    embedding = collection.embedding
-    parts = [
-        embedding.provider,
-        embedding.model,
-        embedding.dimension,
-        embedding.metric,
-        embedding.normalized,
-        collection.analyzer,
-    ]
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=4).hexdigest()
-
-
-def _mismatch(collection: Collection, stored: object) -> StoreError:
-    return StoreError(
-        StoreReason.IDENTITY_MISMATCH,
-        f"Qdrant holds {collection.kind} memories of another embedding or text analysis than is "
-        "configured",
-        metadata={"stored": str(stored), "configured": _identity(collection)},
-    )

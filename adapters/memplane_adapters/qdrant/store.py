@@ -31,11 +31,11 @@ from memplane_adapters.contract import (
     Stored,
     StoreError,
     StoreReason,
-    Vector,
     Write,
     WriteResult,
     WriteStatus,
 )
+from memplane_adapters.kit.collections import misfit
 from memplane_adapters.kit.expressions import PUSHED
 from memplane_adapters.qdrant import errors, filters, rows
 from memplane_adapters.qdrant.collections import Collections
@@ -138,7 +138,8 @@ class QdrantVectorStore:
             by_kind: dict[Kind, list[int]] = {}
             for index, write in enumerate(writes):
                 kind = write.entry.address.kind
-                refusal = _mismatch(opened.collections.ensured(kind)[1], write.entry.vector)
+                _, collection = opened.collections.ensured(kind)
+                refusal = misfit(write.entry.vector, collection.embedding.dimension)
                 if refusal is None:
                     by_kind.setdefault(kind, []).append(index)
                 else:
@@ -183,7 +184,7 @@ class QdrantVectorStore:
             if query.terms or query.vector is None:
                 raise StoreError(StoreReason.UNSUPPORTED, "queries go by vector only")
             name, collection = opened.collections.ensured(query.scope.kind)
-            refusal = _mismatch(collection, query.vector)
+            refusal = misfit(query.vector, collection.embedding.dimension)
             if refusal is not None:
                 raise refusal
             return await search(opened.engine, name, query, query.vector)
@@ -247,19 +248,6 @@ async def _fetch(
         if not version.deleted:
             found[by_id[str(point.id)]] = rows.stored(point, vectors=vectors)
     return found
-
-
-def _mismatch(collection: Collection, vector: Vector | None) -> StoreError | None:
-    """Why a vector cannot meet those that are stored."""
-    dimension = collection.embedding.dimension
-    if vector is None or (vector.shape == (dimension,) and vector.dtype == "float32"):
-        return None
-    given = f"{vector.dtype} of shape {vector.shape}"
-    return StoreError(
-        StoreReason.IDENTITY_MISMATCH,
-        f"vectors of {collection.kind} memories are float32 of dimension {dimension}, not {given}",
-        metadata={"stored": str(dimension), "configured": "x".join(map(str, vector.shape))},
-    )
 
 
 def _level(settings: QdrantSettings) -> Durability:
