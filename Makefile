@@ -9,7 +9,7 @@ ARGS ?=
 # Vendors to serve with, as extras of pyproject.toml: EXTRAS=qdrant or EXTRAS=chroma,qdrant.
 EXTRAS ?=
 # Test processes; a file's tests stay in one.
-WORKERS ?= 2
+WORKERS ?= 3
 
 UV := .tools/uv/bin/uv
 export UV_PYTHON_DOWNLOADS := never
@@ -54,8 +54,8 @@ demo: $(SERVE_STAMP) ## see it work: a gateway of its own, a few memories, a sea
 servers: $(SERVER_STAMPS) ## install the stores' servers that the tests start
 	@echo ".tools/servers is ready"
 
-test: $(DEV_STAMP) $(SERVER_STAMPS) ## run the tests (ARGS="tests/gateway -k token -x", WORKERS=0 for one by one)
-	@.venv/bin/python -m pytest $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist loadfile) $(ARGS)
+test: $(DEV_STAMP) $(SERVER_STAMPS) ## run the tests (ARGS="tests/gateway -k token -x", WORKERS=0 for one by one, THOROUGH=1)
+	@$(if $(THOROUGH),MEMPLANE_TEST_THOROUGH=1) .venv/bin/python -m pytest $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist loadfile) $(ARGS)
 
 check: $(DEV_STAMP) $(PROTO_STAMP) ## all that CI checks beside the tests
 	@$(MAKE) --no-print-directory --keep-going $(CHECKS)

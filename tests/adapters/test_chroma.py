@@ -11,6 +11,7 @@ from memplane_adapters.conformance.stores import *  # noqa: F403 (the cases)
 from memplane_adapters.conformance.stores import BackendFactory
 
 pytestmark = pytest.mark.timeout(1200)  # thousands of filters, seven requests each
+SLOW = True
 
 
 @pytest.fixture

@@ -9,13 +9,9 @@ import chromadb.errors
 import httpx
 import pytest
 
-from memplane_adapters.chroma.errors import (
-    CollectionExistsError,
-    RefusalError,
-    after_write,
-    from_exception,
-)
+from memplane_adapters.chroma.errors import RefusalError, from_exception
 from memplane_adapters.contract import StoreError, StoreReason
+from memplane_adapters.kit.errors import CollectionExistsError, after_write
 
 R = StoreReason
 

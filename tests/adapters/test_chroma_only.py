@@ -32,12 +32,14 @@ from memplane_adapters.contract import (
     Condition,
     Delete,
     Durability,
+    Fields,
     Negation,
     Op,
     Query,
     Scan,
     StoreError,
     StoreReason,
+    WriteStatus,
 )
 
 (CHROMA,) = (choice for choice in choices() if choice.adapter_name == "chroma")
@@ -176,10 +178,11 @@ async def test_an_exact_query_scores_what_the_index_leaves_out(
     for limit in (3, 20, 200):
         found = await points.search(vector=vector(1.0), limit=limit)
         assert found == [f"{n:03}" for n in range(150)][:limit]
-    query = Query(scope=points.scope(), vector=vector(1.0), limit=3)
-    missed = await points.store.query(query)
-    assert missed.approximate
-    assert [hit.record for hit in missed.hits] == [b"007", b"008", b"009"]
+    # An answer that is shorter than it was asked to be is completed, too.
+    query = Query(scope=points.scope(), vector=vector(1.0), limit=150)
+    completed = await points.store.query(query)
+    assert completed.approximate
+    assert [hit.record for hit in completed.hits] == [f"{n:03}".encode() for n in range(150)]
 
 
 async def test_scores_have_more_digits_than_chromas_distances(points: Points) -> None:
@@ -407,3 +410,23 @@ def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_secrets_are_not_shown() -> None:
     assert "hidden" not in repr(ChromaSettings(token="hidden"))
+
+
+@pytest.mark.parametrize("sort", ["items", "keys"])
+async def test_what_would_break_the_collection_is_refused(points: Points, sort: str) -> None:
+    """A row of more than 5,461 list items, or keys, can never be taken over from Chroma's log."""
+    items: dict[str, Fields] = {
+        "items": {"a": list(range(5_450))},
+        "keys": {"a": {f"n{number}": number for number in range(5_450)}},
+    }
+    too_much = points.point("large", fields=items[sort])
+    fitting = points.point("fits", fields={"a": list(range(5_300))})
+    large, fits = await points.try_write([too_much, fitting])
+    assert large.status is WriteStatus.FAILED
+    assert large.error is not None
+    assert large.error.reason is StoreReason.ITEM_TOO_LARGE
+    assert large.error.metadata["limit_values"] == "5400"
+    assert fits.status is WriteStatus.APPLIED
+    found = await points.search(vector=vector(1.0), filter=Condition(("a",), Op.CONTAINS, 5_299))
+    assert found == ["fits"]
+    assert await points.walk() == ["fits"]

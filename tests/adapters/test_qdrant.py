@@ -11,6 +11,7 @@ from memplane_adapters.conformance.stores import BackendFactory
 from memplane_adapters.qdrant import ADAPTER, QdrantSettings
 
 pytestmark = pytest.mark.timeout(600)  # two thousand filters on an engine made of Python
+SLOW = True
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from qdrant_client.common.client_exceptions import QdrantException, ResourceExha
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from memplane_adapters.contract import StoreError, StoreReason
-from memplane_adapters.qdrant.errors import CollectionExistsError, after_write, from_exception
+from memplane_adapters.kit.errors import CollectionExistsError, after_write
+from memplane_adapters.qdrant.errors import from_exception
 
 R = StoreReason
 

@@ -12,7 +12,10 @@ from memplane_adapters.conformance.stores import *  # noqa: F403 (the cases)
 from memplane_adapters.conformance.stores import BackendFactory
 from memplane_adapters.qdrant import ADAPTER, QdrantSettings
 
-pytestmark = pytest.mark.timeout(600)  # two thousand filters on an engine made of Python
+pytestmark = pytest.mark.timeout(300)
+
+LIGHT = True
+"""The same engine in the process has been through the thousands; the wire adds nothing to them."""
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from memplane_adapters.chroma import errors
 from memplane_adapters.chroma.engine import Engine
 from memplane_adapters.contract import Collection, Kind, StoreError, StoreReason
 from memplane_adapters.kit.collections import beginning, belongs, identity, mismatch, name_of
+from memplane_adapters.kit.errors import CollectionExistsError, missing
 
 _LAYOUT_KEY: Final = "memplane_layout"
 _LAYOUT: Final = 1
@@ -62,7 +63,7 @@ class Collections:
         there = {place.id for place in await self._places()}
         for place in self._ensured.values():
             if place.id not in there:
-                raise errors.missing(place.name)
+                raise missing(place.name)
 
     async def ensure(self, collection: Collection) -> None:
         """See VectorStore.ensure."""
@@ -76,7 +77,7 @@ class Collections:
                         raise mismatch(collection, await self._identity(other.name))
             if mine is None:
                 if kind in self._ensured or (collection.made and not places):
-                    raise errors.missing(name)
+                    raise missing(name)
                 mine = await self._create(name, collection)
             stored = await self._identity(name)
             if stored != identity(collection):
@@ -95,7 +96,7 @@ class Collections:
                     lambda client: client.make_collection(name, metadata, _HNSW)
                 )
             )
-        except errors.CollectionExistsError:  # made by another gateway meanwhile, and checked next
+        except CollectionExistsError:  # made by another gateway meanwhile, and checked next
             return _place(await self._engine.call(lambda client: client.collection(name)))
 
     async def _identity(self, name: str) -> str:

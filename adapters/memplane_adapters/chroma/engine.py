@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 from memplane_adapters.chroma import errors
 from memplane_adapters.chroma.client import Client, make_client
 from memplane_adapters.chroma.settings import ChromaSettings
+from memplane_adapters.kit.errors import closed
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ class Engine:
         """One request. Raises StoreError and nothing else but CancelledError."""
         client = self._client
         if client is None:
-            raise errors.closed()
+            raise closed()
         self._under_way += 1
         self._idle.clear()
         try:

@@ -9,6 +9,7 @@ from typing import Final
 import httpx
 
 from memplane_adapters.contract import StoreError, StoreReason
+from memplane_adapters.kit.errors import CollectionExistsError
 
 _RETRYABLE: Final = frozenset(
     {StoreReason.UNAVAILABLE, StoreReason.INTERRUPTED, StoreReason.TIMEOUT}
@@ -32,23 +33,6 @@ class RefusalError(Exception):
         self.retry_after = retry_after
 
 
-class CollectionExistsError(StoreError):
-    """Somebody else has made the collection meanwhile."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(StoreReason.PROTOCOL, message)
-
-
-def closed() -> StoreError:
-    """The store is not open."""
-    return StoreError(StoreReason.CLOSED, "the Chroma store is not open")
-
-
-def missing(name: str) -> StoreError:
-    """A collection is not there any more."""
-    return StoreError(StoreReason.COLLECTION_MISSING, f"Chroma has no collection {name}")
-
-
 def unsupported(message: str) -> StoreError:
     """Asked for what is not declared."""
     return StoreError(StoreReason.UNSUPPORTED, message)
@@ -57,13 +41,6 @@ def unsupported(message: str) -> StoreError:
 def malformed(message: str) -> StoreError:
     """Chroma answered what cannot be right."""
     return StoreError(StoreReason.PROTOCOL, message)
-
-
-def after_write(error: StoreError) -> StoreError:
-    """What a failure means that comes when something may have been written."""
-    if error.reason in (StoreReason.UNAVAILABLE, StoreReason.EXHAUSTED):
-        return StoreError(StoreReason.INTERRUPTED, f"after a write: {error}", retryable=True)
-    return error
 
 
 def from_exception(error: Exception) -> StoreError:

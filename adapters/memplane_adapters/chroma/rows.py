@@ -24,11 +24,14 @@ import numpy.typing as npt
 
 from memplane_adapters.chroma import errors
 from memplane_adapters.chroma.filters import EXPIRE_TIME, TOKENS, number_key, scope_tokens
-from memplane_adapters.contract import Address, Point, Vector, point_id
+from memplane_adapters.contract import Address, Point, StoreError, StoreReason, Vector, point_id
 from memplane_adapters.kit import typed
 
 REVISION: Final = "revision"
 BARE: Final = "bare"
+
+MOST_VALUES: Final = 5_400
+"""Of the tokens of a row, and of its keys: SQLite takes 5,461 in a statement."""
 
 _URI: Final = "data:application/octet-stream;base64,"
 
@@ -83,6 +86,22 @@ def encode(point: Point, dimension: int) -> Row:
         metadata=metadata,
         document=json.dumps(outline, ensure_ascii=False),
         uri=_URI + base64.b64encode(point.record).decode(),
+    )
+
+
+def refusal(row: Row) -> StoreError | None:
+    """Why a row must not be written.
+
+    Chroma writes the items of a row's lists in one statement of SQLite and its keys in another. One
+    with more than it takes is acknowledged by the log and then breaks its collection for good.
+    """
+    number = max(len(row.metadata[TOKENS]), len(row.metadata))
+    if number <= MOST_VALUES:
+        return None
+    return StoreError(
+        StoreReason.ITEM_TOO_LARGE,
+        f"{number} values of metadata, above {MOST_VALUES}",
+        metadata={"limit_values": str(MOST_VALUES), "actual_values": str(number)},
     )
 
 

@@ -4,6 +4,8 @@ Chroma's distances are float32 and differ from cosines in the seventh digit, whi
 rows into another order than elsewhere. So they only choose candidates: the scores are made here, in
 float64, from the vectors that come back.
 
+Where the index gives fewer rows than it was asked for, the query is exact.
+
 An exact query asks the index for as many rows as the scope holds, which makes it score every row,
 and compares the answer with the ids of the scope; a row that the index has left out is scored here.
 """
@@ -87,11 +89,16 @@ class VectorSearch:
 
     async def exact(self, limit: int) -> list[Found]:
         """The best rows of all, best first."""
-        there = rows.ids(
+        return await self._best_of(await self._all(), limit)
+
+    async def _all(self) -> list[str]:
+        return rows.ids(
             await self._engine.call(
                 lambda client: client.read(self._place.id, [], where=self._where)
             )
         )
+
+    async def _best_of(self, there: list[str], limit: int) -> list[Found]:
         self.scanned = len(there)
         candidates = there
         if len(there) > max(limit, _FEW):
@@ -118,6 +125,11 @@ class VectorSearch:
             reply = await self._nearest(number, ["documents", "embeddings", *more])
             found = list(self._judged(reply, *more))
         self.scanned = len(found)
+        if len(found) < number:
+            # Its graph may lead to few of the rows that match, where many others lie between.
+            there = await self._all()
+            if len(there) > len(found):
+                return await self._best_of(there, number)
         return found
 
     async def _distances(self, number: int) -> dict[str, float]:

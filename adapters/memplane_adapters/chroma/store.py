@@ -10,6 +10,7 @@ from memplane_adapters.chroma import errors, rows
 from memplane_adapters.chroma.collections import Collections, Place
 from memplane_adapters.chroma.engine import Engine
 from memplane_adapters.chroma.filters import Selection
+from memplane_adapters.chroma.rows import Row
 from memplane_adapters.chroma.search import Content, Found, VectorSearch
 from memplane_adapters.chroma.settings import ChromaSettings
 from memplane_adapters.contract import (
@@ -38,6 +39,7 @@ from memplane_adapters.contract import (
     WriteStatus,
 )
 from memplane_adapters.kit.collections import misfit
+from memplane_adapters.kit.errors import after_write, closed
 from memplane_adapters.kit.expressions import PUSHED
 from memplane_adapters.kit.walks import Spot, Walks
 
@@ -100,29 +102,29 @@ class ChromaVectorStore:
         if any(write.expected is not None for write in writes):
             raise errors.unsupported("Chroma has no conditional writes")
         results: list[WriteResult] = []
-        fitting: dict[Place, dict[str, Point]] = {}
+        fitting: dict[Place, dict[Address, Row]] = {}
         for point in (write.entry for write in writes):
             place = self._collections.ensured(point.address.kind)
             refusal = misfit(point.vector, place.dimension)
-            if refusal is None:
+            row = None if refusal else rows.encode(point, place.dimension)
+            if row is not None and (refusal := rows.refusal(row)) is None:
                 # Of several for one address the last one stays: Chroma refuses an id that comes twice.
-                fitting.setdefault(place, {})[rows.row_id(point.address)] = point
+                fitting.setdefault(place, {})[point.address] = row
+                self._largest = max(self._largest, len(point.record))
                 results.append(WriteResult(WriteStatus.APPLIED))
             else:
                 results.append(WriteResult(WriteStatus.FAILED, refusal))
-        for number, (place, points) in enumerate(fitting.items()):
+        for number, (place, made) in enumerate(fitting.items()):
             try:
-                await self._write(place, list(points.values()))
+                await self._write(place, list(made.values()))
             except StoreError as error:
-                raise errors.after_write(error) if number else error from error
+                raise after_write(error) if number else error from error
             finally:
-                for one, point in points.items():
-                    self._walks.noted(point.address, one)
+                for address, row in made.items():
+                    self._walks.noted(address, row.id)
         return results
 
-    async def _write(self, place: Place, points: Sequence[Point]) -> None:
-        made = [rows.encode(point, place.dimension) for point in points]
-        self._largest = max([self._largest, *(len(point.record) for point in points)])
+    async def _write(self, place: Place, made: Sequence[Row]) -> None:
         await self._engine.call(
             lambda client: client.write(
                 place.id,
@@ -194,7 +196,7 @@ class ChromaVectorStore:
                 try:
                     there.update(await self._delete(place, part))
                 except StoreError as error:
-                    raise errors.after_write(error) if there else error from error
+                    raise after_write(error) if there else error from error
         results: list[WriteResult] = []
         for delete in deletes:
             one = rows.row_id(delete.address)
@@ -304,7 +306,7 @@ class ChromaVectorStore:
                     lambda client: client.erase(place.id, where=where, limit=_DELETED_AT_ONCE)
                 )
             except StoreError as error:
-                raise errors.after_write(error) if total else error from error
+                raise after_write(error) if total else error from error
             total += number
             if number < _DELETED_AT_ONCE:
                 return total
@@ -319,7 +321,7 @@ class ChromaVectorStore:
 
     def _check_open(self) -> None:
         if not self._engine.is_open:
-            raise errors.closed()
+            raise closed()
 
 
 async def _read_documents(client: Any, place: Place, where: dict[str, Any]) -> Any:

@@ -9,7 +9,8 @@ from qdrant_client import models
 
 from memplane_adapters.contract import Collection, Kind, StoreError, StoreReason
 from memplane_adapters.kit.collections import beginning, belongs, identity, mismatch, name_of
-from memplane_adapters.qdrant import errors, filters, rows
+from memplane_adapters.kit.errors import CollectionExistsError, missing
+from memplane_adapters.qdrant import filters, rows
 from memplane_adapters.qdrant.engine import Engine, check_completed
 
 _IDENTITY: Final = "memplane_identity"
@@ -68,7 +69,7 @@ class Collections:
         there = await self._all_names()
         for name, _ in self._ensured.values():
             if name not in there:
-                raise errors.missing(name)
+                raise missing(name)
 
     async def ensure(self, collection: Collection) -> None:
         """See VectorStore.ensure."""
@@ -81,7 +82,7 @@ class Collections:
         if mine not in names:
             made = collection.made and not names and not self._forgetful
             if made or self._ensured.get(kind, ("", None))[0] == mine:
-                raise errors.missing(mine)
+                raise missing(mine)
             await self._create(mine, collection)
         await self._check(mine, collection)
         self._ensured[kind] = mine, collection
@@ -99,7 +100,7 @@ class Collections:
                 vectors_config={rows.VECTOR: vector},
                 metadata={_IDENTITY: identity(collection)},
             )
-        except errors.CollectionExistsError:  # made by another gateway meanwhile, and checked next
+        except CollectionExistsError:  # made by another gateway meanwhile, and checked next
             return
 
     async def _check(self, name: str, collection: Collection) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, TypeVar
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from memplane_adapters.contract import StoreError, StoreReason
+from memplane_adapters.kit.errors import closed
 from memplane_adapters.qdrant import errors
 from memplane_adapters.qdrant.settings import IN_MEMORY, QdrantSettings
 
@@ -89,7 +90,7 @@ class Server:
         """The first one looks whether the server is one that can be used."""
         client = self._client
         if client is None:
-            raise errors.closed()
+            raise closed()
         try:
             if not self._is_known:
                 _check_version(await client.info())
@@ -133,7 +134,7 @@ class InProcess:
 
     async def call(self, operation: str, /, **arguments: Any) -> Any:
         if self._client is None:
-            raise errors.closed()
+            raise closed()
         return await self._run(functools.partial(getattr(self._client, operation), **arguments))
 
     async def _run(self, work: Callable[[], T]) -> T:

@@ -12,6 +12,7 @@ from qdrant_client.common.client_exceptions import QdrantException, ResourceExha
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from memplane_adapters.contract import StoreError, StoreReason
+from memplane_adapters.kit.errors import CollectionExistsError, closed
 
 _RETRYABLE: Final = frozenset(
     {
@@ -20,30 +21,6 @@ _RETRYABLE: Final = frozenset(
         StoreReason.TIMEOUT,
     }
 )
-
-
-class CollectionExistsError(StoreError):
-    """Somebody else has made the collection meanwhile."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(StoreReason.PROTOCOL, message)
-
-
-def closed() -> StoreError:
-    """The store is not open."""
-    return StoreError(StoreReason.CLOSED, "the Qdrant store is not open")
-
-
-def missing(name: str) -> StoreError:
-    """A collection is not there any more."""
-    return StoreError(StoreReason.COLLECTION_MISSING, f"Qdrant has no collection {name}")
-
-
-def after_write(error: StoreError) -> StoreError:
-    """What a failure means that comes when something may have been written."""
-    if error.reason in (StoreReason.UNAVAILABLE, StoreReason.EXHAUSTED):
-        return StoreError(StoreReason.INTERRUPTED, f"after a write: {error}", retryable=True)
-    return error
 
 
 def from_exception(error: Exception) -> StoreError:

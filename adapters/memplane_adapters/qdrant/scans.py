@@ -24,8 +24,9 @@ from memplane_adapters.contract import (
     Stored,
     StoreError,
 )
+from memplane_adapters.kit.errors import after_write
 from memplane_adapters.kit.walks import KEPT_SPOTS, Spot, Walks, delivered, is_behind, time_order
-from memplane_adapters.qdrant import errors, filters, rows
+from memplane_adapters.qdrant import filters, rows
 from memplane_adapters.qdrant.engine import Engine
 from memplane_adapters.qdrant.writes import delete_as_seen
 
@@ -102,7 +103,7 @@ class Scans:
                 if offset is None:
                     return deleted
         except StoreError as error:
-            raise errors.after_write(error) if deleted else error from error
+            raise after_write(error) if deleted else error from error
 
 
 class _Walk:

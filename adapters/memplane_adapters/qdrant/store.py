@@ -36,8 +36,9 @@ from memplane_adapters.contract import (
     WriteStatus,
 )
 from memplane_adapters.kit.collections import misfit
+from memplane_adapters.kit.errors import closed
 from memplane_adapters.kit.expressions import PUSHED
-from memplane_adapters.qdrant import errors, filters, rows
+from memplane_adapters.qdrant import filters, rows
 from memplane_adapters.qdrant.collections import Collections
 from memplane_adapters.qdrant.engine import Engine, InProcess, Server
 from memplane_adapters.qdrant.scans import Scans
@@ -220,7 +221,7 @@ class QdrantVectorStore:
     def _call(self) -> Iterator[_Opened]:
         """What is open, for the time of one call."""
         if self._opened is None:
-            raise errors.closed()
+            raise closed()
         self._calls += 1
         try:
             yield self._opened

@@ -30,7 +30,8 @@ from memplane_adapters.contract import (
     WriteResult,
     WriteStatus,
 )
-from memplane_adapters.qdrant import errors, filters, rows
+from memplane_adapters.kit.errors import after_write
+from memplane_adapters.qdrant import filters, rows
 from memplane_adapters.qdrant.engine import Engine, check_completed
 from memplane_adapters.qdrant.rows import Version
 
@@ -201,7 +202,7 @@ class Writer:
         try:
             return await self._read(collection, [one.id for one in attempts])
         except StoreError as error:
-            raise errors.after_write(error) from error
+            raise after_write(error) from error
 
     async def _read(self, collection: str, ids: Sequence[str]) -> dict[str, Version]:
         if not ids:

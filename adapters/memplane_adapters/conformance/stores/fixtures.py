@@ -51,6 +51,9 @@ COLLECTION = Collection(
 NOW = 1_767_225_600_000_000
 """A fixed present: the first of January 2026."""
 
+FILTER_BATCHES = 100
+"""Of twenty filters each."""
+
 _PATIENCE = 60.0
 _PAUSE = 0.05
 
@@ -85,6 +88,8 @@ class Subject:
     store: VectorStore | KeyValueStore
     kind: Kind
     tenant: str = field(default_factory=lambda: f"suite-{uuid.uuid4()}")
+    turns: int = 0
+    """Examples of a property-based case that have run."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -263,6 +268,12 @@ class Points(Subject):
     async def search(self, scope: Scope | None = None, **options: Any) -> list[str]:
         """The records of the hits, as text."""
         return [hit.record.decode() for hit in await self.query(scope, **options)]
+
+
+@pytest.fixture
+def filter_batches() -> int:
+    """How many batches of twenty random filters are enough; a file may override it with fewer."""
+    return FILTER_BATCHES
 
 
 @pytest_asyncio.fixture
