@@ -8,8 +8,8 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 ARGS ?=
 # Vendors to serve with, as extras of pyproject.toml: EXTRAS=qdrant or EXTRAS=chroma,qdrant.
 EXTRAS ?=
-# Test processes; a file's tests stay in one.
-WORKERS ?= 3
+# Test processes, more than two cores need: many tests wait for servers. A file's tests stay in one.
+WORKERS ?= 4
 
 UV := .tools/uv/bin/uv
 export UV_PYTHON_DOWNLOADS := never

@@ -192,7 +192,9 @@ def _wanted(request: Any) -> dict[str, Any]:
 
 
 def _retrieved(point: Any) -> Any:
-    return RestToGrpc.convert_retrieved_point(models.Record(**point))
+    return RestToGrpc.convert_retrieved_point(
+        models.Record(**{**point, "payload": point.get("payload") or {}})
+    )
 
 
 def _dump(model: Any) -> Any:

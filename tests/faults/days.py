@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from tests.faults.forwarder import Forwarder
 from tests.faults.process import Gateway, until
 
-from memplane import Client, Health, Kind, MemplaneError, Mode
+from memplane import Client, Health, Kind, MemplaneError, Mode, Unavailable
 from memplane_adapters.conformance.local_stores import Choice, Servers, at_hand
 from memplane_adapters.conformance.servers import HOST
 from memplane_adapters.contract import LocalStore
@@ -174,8 +174,15 @@ def wait_until_served(client: Client) -> None:
 
 
 def wait_until_said(client: Client, reason: str) -> None:
-    """Return once the route does not serve for this reason."""
-    until(lambda: client.status()[Kind.SEMANTIC].error == reason, PATIENCE, reason)
+    """Return once the route does not serve for this reason; the gateway may just have started."""
+
+    def said() -> bool:
+        try:
+            return client.status()[Kind.SEMANTIC].error == reason
+        except Unavailable:  # the connection to the one before
+            return False
+
+    until(said, PATIENCE, reason)
     assert client.health("semantic") is Health.NOT_SERVING
 
 

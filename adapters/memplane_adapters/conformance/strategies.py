@@ -174,10 +174,17 @@ def filters(ops: Sequence[Op] = tuple(Op), depth: int = MAX_DEPTH) -> st.SearchS
 
 @functools.cache
 def _conditions(ops: tuple[Op, ...]) -> st.SearchStrategy[Condition]:
-    paths = st.sampled_from(PATHS)
-    return st.sampled_from(ops).flatmap(
-        functools.cache(lambda op: st.builds(Condition, paths, st.just(op), operands(op)))
-    )
+    return st.sampled_from(ops).flatmap(_conditions_of)
+
+
+# Not functools.cache: Hypothesis looks into the function when it describes what it drew.
+_MADE: dict[Op, st.SearchStrategy[Condition]] = {}
+
+
+def _conditions_of(op: Op) -> st.SearchStrategy[Condition]:
+    if op not in _MADE:
+        _MADE[op] = st.builds(Condition, st.sampled_from(PATHS), st.just(op), operands(op))
+    return _MADE[op]
 
 
 @functools.cache

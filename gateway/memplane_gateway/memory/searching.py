@@ -250,8 +250,8 @@ class Searcher:
 
 
 def _is_below(relevance: float, floor: float) -> bool:
-    """Rounded as in ranking, so that no store's last bit decides."""
-    return round(relevance, RELEVANCE_DIGITS) < floor
+    """Both rounded as in ranking, so that no store's last bit decides."""
+    return round(relevance, RELEVANCE_DIGITS) < round(floor, RELEVANCE_DIGITS)
 
 
 def _within(hits: list[FoundMemory], max_bytes: int) -> tuple[FoundMemory, ...]:
