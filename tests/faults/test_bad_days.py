@@ -233,7 +233,8 @@ def test_frozen_server(today: Day) -> None:
             assert error.reason == "BACKEND_UNAVAILABLE", name
             continue
         assert type(error) is DeadlineExceeded, f"{name}: {error}"
-        assert error.ambiguous is (name in ("put", "update", "delete")), name
+        # A write may still be at its first look, and then has written nothing.
+        assert not error.ambiguous or name in ("put", "update", "delete"), name
     assert DeadlineExceeded in map(type, heard.values())
     today.server.resume()
     wait_until_served(today.client)
