@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -60,9 +61,12 @@ class Collections:
 
     async def check(self) -> None:
         """Asks the server. Raises COLLECTION_MISSING if one that was ensured has vanished."""
-        there = {place.id for place in await self._places()}
-        for place in self._ensured.values():
-            if place.id not in there:
+        if not self._ensured:
+            await self._places()
+        for place in list(self._ensured.values()):
+            # By name: a list that is made while others make collections was seen to lack one.
+            found = await self._engine.call(functools.partial(_by_name, name=place.name))
+            if found.id != place.id:
                 raise missing(place.name)
 
     async def ensure(self, collection: Collection) -> None:
@@ -125,6 +129,10 @@ class Collections:
             ),
             key=lambda place: place.name,
         )
+
+
+async def _by_name(client: Any, name: str) -> Any:
+    return await client.collection(name)
 
 
 def _place(collection: Any) -> Place:
