@@ -188,7 +188,7 @@ _BY_STORE_REASON: Mapping[StoreReason, tuple[Code, Reason, str]] = {
 }
 
 
-def is_ambiguous(error: StoreError) -> bool:
+def is_ambiguous(error: StoreError | MemplaneError) -> bool:
     """Whether a write that failed so may have taken effect all the same."""
     return AMBIGUOUS.items() <= error.metadata.items()
 

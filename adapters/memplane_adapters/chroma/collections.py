@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -65,8 +64,7 @@ class Collections:
             await self._places()
         for place in list(self._ensured.values()):
             # By name: a list that is made while others make collections was seen to lack one.
-            found = await self._engine.call(functools.partial(_by_name, name=place.name))
-            if found.id != place.id:
+            if (await self._named(place.name)).id != place.id:
                 raise missing(place.name)
 
     async def ensure(self, collection: Collection) -> None:
@@ -101,10 +99,10 @@ class Collections:
                 )
             )
         except CollectionExistsError:  # made by another gateway meanwhile, and checked next
-            return _place(await self._engine.call(lambda client: client.collection(name)))
+            return _place(await self._named(name))
 
     async def _identity(self, name: str) -> str:
-        found = await self._engine.call(lambda client: client.collection(name))
+        found = await self._named(name)
         layout = _metadata(found).get(_LAYOUT_KEY)
         if layout != _LAYOUT:
             raise StoreError(
@@ -113,6 +111,10 @@ class Collections:
                 "made by this version",
             )
         return str(_metadata(found).get(_IDENTITY))
+
+    async def _named(self, name: str) -> Any:
+        """What the client library says of a collection. Raises COLLECTION_MISSING."""
+        return await self._engine.call(lambda client: client.collection(name))
 
     async def _holds_rows(self, place: Place) -> bool:
         return await self._engine.call(lambda client: client.number(place.id)) > 0
@@ -129,10 +131,6 @@ class Collections:
             ),
             key=lambda place: place.name,
         )
-
-
-async def _by_name(client: Any, name: str) -> Any:
-    return await client.collection(name)
 
 
 def _place(collection: Any) -> Place:

@@ -9,11 +9,9 @@ from typing import Final
 import httpx
 
 from memplane_adapters.contract import StoreError, StoreReason
-from memplane_adapters.kit.errors import CollectionExistsError
+from memplane_adapters.kit.errors import CollectionExistsError, failure
+from memplane_adapters.kit.http import BY_STATUS, reason_of_transport
 
-_RETRYABLE: Final = frozenset(
-    {StoreReason.UNAVAILABLE, StoreReason.INTERRUPTED, StoreReason.TIMEOUT}
-)
 _SHOWN: Final = 500
 
 
@@ -51,16 +49,16 @@ def from_exception(error: Exception) -> StoreError:
     if isinstance(error, RefusalError):
         return _from_refusal(error)
     if isinstance(error, httpx.HTTPError | httpx.InvalidURL):
-        return _made(_reason_of_transport(error), message)
+        return failure(_reason_of_transport(error), message)
     if type(error).__module__ == "chromadb.errors":  # raised by the client before it sends anything
-        return _made(_BY_CLIENT.get(type(error).__name__, StoreReason.PROTOCOL), message)
+        return failure(_BY_CLIENT.get(type(error).__name__, StoreReason.PROTOCOL), message)
     if isinstance(error, ssl.SSLError | FileNotFoundError | PermissionError):
-        return _made(StoreReason.MISCONFIGURED, message)
+        return failure(StoreReason.MISCONFIGURED, message)
     if isinstance(error, TimeoutError):
-        return _made(StoreReason.TIMEOUT, message)
+        return failure(StoreReason.TIMEOUT, message)
     if isinstance(error, OSError):
-        return _made(StoreReason.INTERRUPTED, message)
-    return _made(StoreReason.PROTOCOL, message)
+        return failure(StoreReason.INTERRUPTED, message)
+    return failure(StoreReason.PROTOCOL, message)
 
 
 _BY_CLIENT: Final[Mapping[str, StoreReason]] = {
@@ -76,38 +74,14 @@ _BY_CLIENT: Final[Mapping[str, StoreReason]] = {
 }
 
 
-def _made(reason: StoreReason, message: str, *, retry_after: float | None = None) -> StoreError:
-    return StoreError(reason, message, retryable=reason in _RETRYABLE, retry_after=retry_after)
-
-
 def _reason_of_transport(error: httpx.HTTPError | httpx.InvalidURL) -> StoreReason:
-    if isinstance(error, httpx.ConnectError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+    untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
+    if isinstance(error, httpx.InvalidURL) or (isinstance(error, httpx.ConnectError) and untrusted):
         return StoreReason.MISCONFIGURED
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
-        return StoreReason.UNAVAILABLE
-    if isinstance(error, httpx.TimeoutException):
-        return StoreReason.TIMEOUT
-    if isinstance(error, httpx.UnsupportedProtocol | httpx.ProxyError | httpx.InvalidURL):
-        return StoreReason.MISCONFIGURED
-    if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
-        return StoreReason.INTERRUPTED
-    return StoreReason.PROTOCOL
+    return reason_of_transport(error)
 
 
-_BY_STATUS: Final[Mapping[int, StoreReason]] = {
-    401: StoreReason.MISCONFIGURED,
-    403: StoreReason.MISCONFIGURED,
-    405: StoreReason.MISCONFIGURED,
-    407: StoreReason.MISCONFIGURED,
-    408: StoreReason.TIMEOUT,
-    413: StoreReason.ITEM_TOO_LARGE,
-    422: StoreReason.MISCONFIGURED,
-    501: StoreReason.MISCONFIGURED,
-    503: StoreReason.UNAVAILABLE,
-    504: StoreReason.TIMEOUT,
-    507: StoreReason.EXHAUSTED,
-}
-"""500 and 502 say nothing about whether something was written: INTERRUPTED."""
+_BY_STATUS: Final[Mapping[int, StoreReason]] = {**BY_STATUS, 422: StoreReason.MISCONFIGURED}
 
 
 def _from_refusal(error: RefusalError) -> StoreError:
@@ -122,14 +96,16 @@ def _from_refusal(error: RefusalError) -> StoreError:
     if error.status == 404:
         # Without Chroma's own words it is another server, or another path of it.
         ours = error.name == "NotFoundError" and error.message.startswith("Collection")
-        return _made(StoreReason.COLLECTION_MISSING if ours else StoreReason.MISCONFIGURED, message)
+        return failure(
+            StoreReason.COLLECTION_MISSING if ours else StoreReason.MISCONFIGURED, message
+        )
     if error.status in _BY_STATUS:
-        return _made(_BY_STATUS[error.status], message, retry_after=error.retry_after)
+        return failure(_BY_STATUS[error.status], message, retry_after=error.retry_after)
     if error.status >= 500:
-        return _made(_by_words(error.message) or StoreReason.INTERRUPTED, message)
+        return failure(_by_words(error.message) or StoreReason.INTERRUPTED, message)
     if error.status < 400:
-        return _made(StoreReason.MISCONFIGURED, message)
-    return _made(_by_words(error.message) or StoreReason.PROTOCOL, message)
+        return failure(StoreReason.MISCONFIGURED, message)
+    return failure(_by_words(error.message) or StoreReason.PROTOCOL, message)
 
 
 def _by_words(text: str) -> StoreReason | None:

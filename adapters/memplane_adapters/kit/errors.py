@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from memplane_adapters.contract import StoreError, StoreReason
+
+_RETRYABLE: Final = frozenset(
+    {StoreReason.UNAVAILABLE, StoreReason.INTERRUPTED, StoreReason.TIMEOUT}
+)
+
+
+def failure(reason: StoreReason, message: str, *, retry_after: float | None = None) -> StoreError:
+    """An error that is retryable if its reason passes by itself."""
+    return StoreError(reason, message, retryable=reason in _RETRYABLE, retry_after=retry_after)
 
 
 class CollectionExistsError(StoreError):

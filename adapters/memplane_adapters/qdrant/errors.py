@@ -12,15 +12,8 @@ from qdrant_client.common.client_exceptions import QdrantException, ResourceExha
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from memplane_adapters.contract import StoreError, StoreReason
-from memplane_adapters.kit.errors import CollectionExistsError, closed
-
-_RETRYABLE: Final = frozenset(
-    {
-        StoreReason.UNAVAILABLE,
-        StoreReason.INTERRUPTED,
-        StoreReason.TIMEOUT,
-    }
-)
+from memplane_adapters.kit.errors import CollectionExistsError, closed, failure
+from memplane_adapters.kit.http import BY_STATUS, reason_of_transport
 
 
 def from_exception(error: Exception) -> StoreError:
@@ -43,39 +36,8 @@ def from_exception(error: Exception) -> StoreError:
     if isinstance(error, grpc.RpcError):
         return _from_rpc(error)
     if isinstance(error, httpx.HTTPError):
-        return _made(_reason_of_transport(error), f"{type(error).__name__}: {error}")
+        return failure(reason_of_transport(error), f"{type(error).__name__}: {error}")
     return _from_engine(error)
-
-
-def _made(reason: StoreReason, message: str, *, retry_after: float | None = None) -> StoreError:
-    return StoreError(reason, message, retryable=reason in _RETRYABLE, retry_after=retry_after)
-
-
-def _reason_of_transport(error: httpx.HTTPError) -> StoreReason:
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
-        return StoreReason.UNAVAILABLE
-    if isinstance(error, httpx.TimeoutException):
-        return StoreReason.TIMEOUT
-    if isinstance(error, httpx.UnsupportedProtocol | httpx.ProxyError):
-        return StoreReason.MISCONFIGURED
-    if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
-        return StoreReason.INTERRUPTED
-    return StoreReason.PROTOCOL
-
-
-_BY_STATUS: Final[Mapping[int, StoreReason]] = {
-    401: StoreReason.MISCONFIGURED,
-    403: StoreReason.MISCONFIGURED,
-    405: StoreReason.MISCONFIGURED,
-    407: StoreReason.MISCONFIGURED,
-    408: StoreReason.TIMEOUT,
-    413: StoreReason.ITEM_TOO_LARGE,
-    501: StoreReason.MISCONFIGURED,
-    503: StoreReason.UNAVAILABLE,
-    504: StoreReason.TIMEOUT,
-    507: StoreReason.EXHAUSTED,
-}
-"""500 and 502 say nothing about whether something was written: INTERRUPTED."""
 
 
 def _from_status(error: UnexpectedResponse) -> StoreError:
@@ -89,14 +51,16 @@ def _from_status(error: UnexpectedResponse) -> StoreError:
     if status == 404:
         # Without Qdrant's own words it is another server, or another path of it.
         ours = _says_missing(text)
-        return _made(StoreReason.COLLECTION_MISSING if ours else StoreReason.MISCONFIGURED, message)
-    if status in _BY_STATUS:
-        return _made(_BY_STATUS[status], message, retry_after=_retry_after(error))
+        return failure(
+            StoreReason.COLLECTION_MISSING if ours else StoreReason.MISCONFIGURED, message
+        )
+    if status in BY_STATUS:
+        return failure(BY_STATUS[status], message, retry_after=_retry_after(error))
     if status >= 500:
-        return _made(_by_words(text) or StoreReason.INTERRUPTED, message)
+        return failure(_by_words(text) or StoreReason.INTERRUPTED, message)
     if 300 <= status < 400:
-        return _made(StoreReason.MISCONFIGURED, message)
-    return _made(_by_words(text) or StoreReason.PROTOCOL, message)
+        return failure(StoreReason.MISCONFIGURED, message)
+    return failure(_by_words(text) or StoreReason.PROTOCOL, message)
 
 
 def _retry_after(error: UnexpectedResponse) -> float | None:
@@ -126,15 +90,15 @@ def _from_rpc(error: grpc.RpcError) -> StoreError:
         return CollectionExistsError(message)
     if code is grpc.StatusCode.NOT_FOUND:
         ours = _says_missing(details)
-        return _made(StoreReason.COLLECTION_MISSING if ours else StoreReason.PROTOCOL, message)
+        return failure(StoreReason.COLLECTION_MISSING if ours else StoreReason.PROTOCOL, message)
     if code is grpc.StatusCode.UNAVAILABLE:
         # Where no connection came about nothing was sent; one that broke may have carried it.
         unsent = any(words in details.lower() for words in _NOT_SENT)
-        return _made(StoreReason.UNAVAILABLE if unsent else StoreReason.INTERRUPTED, message)
+        return failure(StoreReason.UNAVAILABLE if unsent else StoreReason.INTERRUPTED, message)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         reason = _by_words(details) or StoreReason.EXHAUSTED
         return StoreError(reason, message, retryable=reason is StoreReason.EXHAUSTED)
-    return _made(_BY_CODE.get(code) or _by_words(details) or StoreReason.PROTOCOL, message)
+    return failure(_BY_CODE.get(code) or _by_words(details) or StoreReason.PROTOCOL, message)
 
 
 def _says_missing(text: str) -> bool:
@@ -162,22 +126,22 @@ def _from_engine(error: Exception) -> StoreError:
     """The engine in the process raises what its Python and SQLite raise."""
     message = f"{type(error).__name__}: {error}"
     if isinstance(error, RuntimeError) and "already accessed" in str(error):
-        return _made(StoreReason.MISCONFIGURED, str(error))
+        return failure(StoreReason.MISCONFIGURED, str(error))
     if isinstance(error, RuntimeError) and "closed" in str(error):
         return closed()
     if isinstance(error, ValueError) and type(error) is ValueError:
         if "already exists" in str(error):
             return CollectionExistsError(message)
         if _says_missing(str(error)):
-            return _made(StoreReason.COLLECTION_MISSING, message)
-        return _made(_by_words(str(error)) or StoreReason.PROTOCOL, message)
+            return failure(StoreReason.COLLECTION_MISSING, message)
+        return failure(_by_words(str(error)) or StoreReason.PROTOCOL, message)
     if isinstance(error, sqlite3.Error):
         full = "full" in str(error)
-        return _made(StoreReason.EXHAUSTED if full else StoreReason.DAMAGED, message)
+        return failure(StoreReason.EXHAUSTED if full else StoreReason.DAMAGED, message)
     if isinstance(error, TimeoutError):
-        return _made(StoreReason.TIMEOUT, message)
+        return failure(StoreReason.TIMEOUT, message)
     if isinstance(error, ConnectionError):
-        return _made(StoreReason.INTERRUPTED, message)
+        return failure(StoreReason.INTERRUPTED, message)
     if isinstance(error, OSError):
-        return _made(StoreReason.MISCONFIGURED, message)
-    return _made(StoreReason.PROTOCOL, message)
+        return failure(StoreReason.MISCONFIGURED, message)
+    return failure(StoreReason.PROTOCOL, message)

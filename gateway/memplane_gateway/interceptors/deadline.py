@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from memplane_gateway.deadline import set_deadline
-from memplane_gateway.errors import Code, MemplaneError, Reason
+from memplane_gateway.errors import AMBIGUOUS, Code, MemplaneError, Reason
 from memplane_gateway.interceptors.call import Call, Handler, Interceptor
 from memplane_gateway.wire.rpc import Rpc
 
@@ -32,7 +32,7 @@ def deadline(default_seconds: float) -> Interceptor:
                     Reason.DEADLINE_PASSED,
                     "the deadline passed"
                     + ("; the write may have taken effect" if rpc.writes else ""),
-                    metadata={"ambiguous": "true"} if rpc.writes else {},
+                    metadata=AMBIGUOUS if rpc.writes else {},
                 ) from error
 
         return handle

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from memplane_gateway.errors import MemplaneError
+from memplane_gateway.errors import MemplaneError, is_ambiguous
 from memplane_gateway.interceptors.call import Call, Handler
 from memplane_gateway.wire.status import status_of
 
@@ -55,7 +55,7 @@ async def refuse(context: aio.ServicerContext[Any, Any], error: MemplaneError) -
     """End a call with an error. Returns only when the caller is gone and hears nothing."""
     status = status_of(error)
     trailers: list[tuple[str, str | bytes]] = [(_DETAILS, status.SerializeToString())]
-    if error.metadata.get("ambiguous") == "true":
+    if is_ambiguous(error):
         # Sent again as it is, a write that did take effect would now be refused.
         trailers.append((_PUSHBACK, "-1"))
     elif error.retry_after is not None:

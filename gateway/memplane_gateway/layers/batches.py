@@ -20,6 +20,7 @@ from memplane_adapters.contract import (
     WriteResult,
     WriteStatus,
 )
+from memplane_gateway.errors import AMBIGUOUS
 from memplane_gateway.pacing import paced
 
 ItemT = TypeVar("ItemT")
@@ -154,7 +155,7 @@ def _failed(error: StoreError) -> WriteResult:
 
 def _not_sent(failure: StoreError) -> StoreError:
     """The failure as it concerns the parts behind it: nothing of these was written, for sure."""
-    metadata = {name: value for name, value in failure.metadata.items() if name != "ambiguous"}
+    metadata = {name: value for name, value in failure.metadata.items() if name not in AMBIGUOUS}
     return StoreError(
         failure.reason,
         f"not sent, since a part before failed: {failure}",

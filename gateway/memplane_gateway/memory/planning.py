@@ -121,7 +121,7 @@ class _Widening:
     def _of_condition(self, condition: Condition) -> Filter | None:
         if reach(condition, self._capabilities) is Pushdown.EXACT:
             return condition
-        if condition.op in _OPPOSITES and condition.op in (Op.NE, Op.NOT_IN):
+        if condition.op in (Op.NE, Op.NOT_IN):
             opposite = Condition(condition.path, _OPPOSITES[condition.op], condition.operand)
             if reach(opposite, self._capabilities) is Pushdown.EXACT:
                 return Negation(opposite)
