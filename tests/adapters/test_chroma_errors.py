@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import ssl
 
+import aiohttp
 import chromadb.errors
-import httpx
 import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from memplane_adapters.chroma.errors import RefusalError, from_exception
 from memplane_adapters.contract import StoreError, StoreReason
@@ -20,6 +22,8 @@ def status(code: int, name: str = "", message: str = "", seconds: float | None =
     return RefusalError(code, name, message, seconds)
 
 
+KEY = aiohttp.client_reqrep.ConnectionKey("h", 1, False, True, None, None, None)
+INFO = aiohttp.RequestInfo(URL("http://h"), "GET", CIMultiDictProxy(CIMultiDict()), URL("http://h"))
 GONE = "Collection [memplane-semantic-00000000] does not exist"
 DIMENSION = "Collection expecting embedding with dimension of 8, got 3"
 VARIABLES = "error returned from database: (code: 1) too many SQL variables"
@@ -67,19 +71,19 @@ TABLE: list[tuple[Exception, StoreReason, bool]] = [
     (KeyError("ids"), R.PROTOCOL, False),
     (TypeError("str is not valid UTF-8: surrogates not allowed"), R.PROTOCOL, False),
     # The way there and back: what was never sent was never written.
-    (httpx.ConnectError("refused"), R.UNAVAILABLE, True),
-    (httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"), R.MISCONFIGURED, False),
-    (httpx.ConnectTimeout("no answer"), R.UNAVAILABLE, True),
-    (httpx.PoolTimeout("no connection left"), R.UNAVAILABLE, True),
-    (httpx.ReadTimeout("no answer"), R.TIMEOUT, True),
-    (httpx.WriteTimeout("not taken"), R.TIMEOUT, True),
-    (httpx.ReadError("reset"), R.INTERRUPTED, True),
-    (httpx.WriteError("reset"), R.INTERRUPTED, True),
-    (httpx.RemoteProtocolError("closed without an answer"), R.INTERRUPTED, True),
-    (httpx.UnsupportedProtocol("ftp"), R.MISCONFIGURED, False),
-    (httpx.ProxyError("403"), R.MISCONFIGURED, False),
-    (httpx.InvalidURL("no host"), R.MISCONFIGURED, False),
-    (httpx.DecodingError("not gzip"), R.PROTOCOL, False),
+    (aiohttp.ClientConnectorError(KEY, OSError(111, "refused")), R.UNAVAILABLE, True),
+    (aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "no such name")), R.UNAVAILABLE, True),
+    (aiohttp.ClientConnectorCertificateError(KEY, ssl.SSLError()), R.MISCONFIGURED, False),
+    (aiohttp.ConnectionTimeoutError("no answer, or no place in the pool"), R.UNAVAILABLE, True),
+    (aiohttp.SocketTimeoutError("no answer"), R.TIMEOUT, True),
+    (aiohttp.ServerDisconnectedError(), R.INTERRUPTED, True),
+    (aiohttp.ClientConnectionResetError("reset"), R.INTERRUPTED, True),
+    (aiohttp.ClientOSError(32, "broken pipe"), R.INTERRUPTED, True),
+    (aiohttp.ClientPayloadError("closed in the middle"), R.INTERRUPTED, True),
+    (aiohttp.NonHttpUrlClientError("ftp://h"), R.MISCONFIGURED, False),
+    (aiohttp.InvalidURL("http://"), R.MISCONFIGURED, False),
+    (aiohttp.ClientProxyConnectionError(KEY, OSError(111, "refused")), R.MISCONFIGURED, False),
+    (aiohttp.ClientResponseError(INFO, (), message="bad chunk"), R.PROTOCOL, False),
     (ssl.SSLError("no certificate"), R.MISCONFIGURED, False),
     (FileNotFoundError("ca.pem"), R.MISCONFIGURED, False),
     (TimeoutError(), R.TIMEOUT, True),

@@ -344,7 +344,7 @@ async def test_columns_that_do_not_fit_are_refused(wire: Wire) -> None:
     async with opened(url=wire.url) as points:
         store = points.store
         assert isinstance(store, ChromaVectorStore)
-        place = Place(uuid.UUID(int=7), "memplane-semantic-00000000", 8)
+        place = Place("memplane-semantic-00000000", "any", 8, uuid.UUID(int=7))
         store._collections._ensured[points.kind] = place
         for reply in (
             {"ids": ["a"]},

@@ -6,11 +6,11 @@ import ssl
 from collections.abc import Mapping
 from typing import Final
 
-import httpx
+import aiohttp
 
 from memplane_adapters.contract import StoreError, StoreReason
 from memplane_adapters.kit.errors import CollectionExistsError, failure
-from memplane_adapters.kit.http import BY_STATUS, reason_of_transport
+from memplane_adapters.kit.http import BY_STATUS
 
 _SHOWN: Final = 500
 
@@ -48,7 +48,7 @@ def from_exception(error: Exception) -> StoreError:
     message = f"{type(error).__name__}: {error}"
     if isinstance(error, RefusalError):
         return _from_refusal(error)
-    if isinstance(error, httpx.HTTPError | httpx.InvalidURL):
+    if isinstance(error, aiohttp.ClientError):
         return failure(_reason_of_transport(error), message)
     if type(error).__module__ == "chromadb.errors":  # raised by the client before it sends anything
         return failure(_BY_CLIENT.get(type(error).__name__, StoreReason.PROTOCOL), message)
@@ -74,12 +74,27 @@ _BY_CLIENT: Final[Mapping[str, StoreReason]] = {
 }
 
 
-def _reason_of_transport(error: httpx.HTTPError | httpx.InvalidURL) -> StoreReason:
-    untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
-    if isinstance(error, httpx.InvalidURL) or (isinstance(error, httpx.ConnectError) and untrusted):
-        return StoreReason.MISCONFIGURED
-    return reason_of_transport(error)
+def _reason_of_transport(error: aiohttp.ClientError) -> StoreReason:
+    """Why there is no answer; UNAVAILABLE only where nothing was sent."""
+    for kind, reason in _BY_KIND:
+        if isinstance(error, kind):
+            return reason
+    return StoreReason.PROTOCOL
 
+
+_BY_KIND: Final[tuple[tuple[type[Exception], StoreReason], ...]] = (
+    (aiohttp.ClientConnectorCertificateError, StoreReason.MISCONFIGURED),
+    (aiohttp.ClientProxyConnectionError, StoreReason.MISCONFIGURED),
+    (aiohttp.ClientHttpProxyError, StoreReason.MISCONFIGURED),
+    (aiohttp.InvalidURL, StoreReason.MISCONFIGURED),
+    (aiohttp.NonHttpUrlClientError, StoreReason.MISCONFIGURED),
+    (aiohttp.ConnectionTimeoutError, StoreReason.UNAVAILABLE),  # a place in the pool, too
+    (aiohttp.ClientConnectorError, StoreReason.UNAVAILABLE),
+    (aiohttp.ServerTimeoutError, StoreReason.TIMEOUT),
+    (aiohttp.ClientConnectionError, StoreReason.INTERRUPTED),
+    (aiohttp.ClientPayloadError, StoreReason.INTERRUPTED),
+)
+"""The first that fits: aiohttp's errors are kinds of one another."""
 
 _BY_STATUS: Final[Mapping[int, StoreReason]] = {**BY_STATUS, 422: StoreReason.MISCONFIGURED}
 

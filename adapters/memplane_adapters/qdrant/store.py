@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,7 @@ class QdrantVectorStore:
             await engine.open()
             self._opened = _Opened(
                 engine,
-                Collections(engine, settings.prefix, forgetful=settings.in_memory),
+                Collections(engine, settings.prefix),
                 Writer(engine),
                 Scans(engine),
             )
@@ -129,6 +130,9 @@ class QdrantVectorStore:
         return _level(self._settings)
 
     async def ensure(self, collection: Collection) -> None:
+        """In memory, nothing that was made before can have stayed."""
+        if self._settings.in_memory:
+            collection = dataclasses.replace(collection, made=False)
         with self._call() as opened:
             await opened.collections.ensure(collection)
 
@@ -139,14 +143,14 @@ class QdrantVectorStore:
             by_kind: dict[Kind, list[int]] = {}
             for index, write in enumerate(writes):
                 kind = write.entry.address.kind
-                _, collection = opened.collections.ensured(kind)
-                refusal = misfit(write.entry.vector, collection.embedding.dimension)
+                place = opened.collections.ensured(kind)
+                refusal = misfit(write.entry.vector, place.dimension)
                 if refusal is None:
                     by_kind.setdefault(kind, []).append(index)
                 else:
                     results[index] = WriteResult(WriteStatus.FAILED, refusal)
             for kind, indexes in by_kind.items():
-                name, _ = opened.collections.ensured(kind)
+                name = opened.collections.ensured(kind).name
                 part = [writes[index] for index in indexes]
                 try:
                     written = await opened.writer.upsert(name, part)
@@ -161,10 +165,10 @@ class QdrantVectorStore:
         with self._call() as opened:
             found: dict[Address, Stored] = {}
             for kind in {address.kind: None for address in addresses}:
-                name = await opened.collections.find(kind)
-                if name is not None:
+                place = await opened.collections.find(kind)
+                if place is not None:
                     asked = [address for address in addresses if address.kind is kind]
-                    found |= await _fetch(opened, name, asked, vectors=vectors)
+                    found |= await _fetch(opened, place.name, asked, vectors=vectors)
             return [found.get(address) for address in addresses]
 
     async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
@@ -174,7 +178,7 @@ class QdrantVectorStore:
             for index, delete in enumerate(deletes):
                 by_kind.setdefault(delete.address.kind, []).append(index)
             for kind, indexes in by_kind.items():
-                name, _ = opened.collections.ensured(kind)
+                name = opened.collections.ensured(kind).name
                 done = await opened.writer.delete(name, [deletes[index] for index in indexes])
                 results.update(zip(indexes, done, strict=True))
             return [results[index] for index in range(len(deletes))]
@@ -184,38 +188,40 @@ class QdrantVectorStore:
         with self._call() as opened:
             if query.terms or query.vector is None:
                 raise StoreError(StoreReason.UNSUPPORTED, "queries go by vector only")
-            name, collection = opened.collections.ensured(query.scope.kind)
-            refusal = misfit(query.vector, collection.embedding.dimension)
+            place = opened.collections.ensured(query.scope.kind)
+            refusal = misfit(query.vector, place.dimension)
             if refusal is not None:
                 raise refusal
-            return await search(opened.engine, name, query, query.vector)
+            return await search(opened.engine, place.name, query, query.vector)
 
     async def scan(self, scan: Scan) -> Page:
         with self._call() as opened:
-            name = await opened.collections.find(scan.scope.kind)
-            return Page((), None, 0) if name is None else await opened.scans.page(name, scan)
+            place = await opened.collections.find(scan.scope.kind)
+            return Page((), None, 0) if place is None else await opened.scans.page(place.name, scan)
 
     async def count(self, scope: Scope, filter: Filter | None = None) -> Count:
         with self._call() as opened:
-            name = await opened.collections.find(scope.kind)
-            return Count(0, 0) if name is None else await opened.scans.count(name, scope, filter)
+            place = await opened.collections.find(scope.kind)
+            if place is None:
+                return Count(0, 0)
+            return await opened.scans.count(place.name, scope, filter)
 
     async def delete_where(
         self, scope: Scope, filter: Filter | None = None, *, max_revision: int
     ) -> int:
         """In parts, so that other writes come between; a row written meanwhile survives."""
         with self._call() as opened:
-            name = await opened.collections.find(scope.kind)
-            if name is None:
+            place = await opened.collections.find(scope.kind)
+            if place is None:
                 return 0
-            return await opened.scans.delete_where(name, scope, filter, max_revision)
+            return await opened.scans.delete_where(place.name, scope, filter, max_revision)
 
     async def stats(self, kind: Kind) -> Stats:
         """Qdrant does not tell how many bytes a collection takes."""
         with self._call() as opened:
-            name = await opened.collections.find(kind)
-            rows_there = 0 if name is None else await opened.scans.number(name, filters.ROWS)
-            return Stats(rows=rows_there, size_bytes=None)
+            place = await opened.collections.find(kind)
+            there = 0 if place is None else await opened.scans.number(place.name, filters.ROWS)
+            return Stats(rows=there, size_bytes=None)
 
     @contextlib.contextmanager
     def _call(self) -> Iterator[_Opened]:
