@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.thorough import THOROUGH
 
 from memplane_adapters.conformance.local_stores import Servers, choices
 from memplane_adapters.conformance.stores import *  # noqa: F403 (the cases)
 from memplane_adapters.conformance.stores import BackendFactory
 
 pytestmark = pytest.mark.timeout(1200)  # thousands of filters, seven requests each
-SLOW = True
+RANDOM_FILTERS = 2000 if THOROUGH else 300  # and 2,000 through the gateway
 
 
 @pytest.fixture

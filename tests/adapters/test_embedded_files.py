@@ -389,15 +389,18 @@ async def test_field_36_kill_9_in_mid_write(tmp_path: Path) -> None:
     acknowledged: set[int] = set()
     last = 0
     for round_number in range(10):
-        child = _start(tmp_path, _WRITER, str(last))
-        assert child.stdout is not None
-        for _ in range(10 + 7 * round_number):
-            acknowledged.add(int(child.stdout.readline()))
-        child.send_signal(signal.SIGKILL)
-        rest, errors = child.communicate()
-        lines = rest.split("\n")[:-1]  # the last one may be torn, but not acknowledged in whole
-        acknowledged.update(map(int, lines))
-        assert not errors
+        with _start(tmp_path, _WRITER, str(last)) as child:
+            assert child.stdout is not None
+            assert child.stderr is not None
+            for _ in range(10 + 7 * round_number):
+                line = child.stdout.readline()
+                assert line, child.stderr.read()
+                acknowledged.add(int(line))
+            child.send_signal(signal.SIGKILL)
+            # Not `communicate`, which passes over what readline has taken ahead.
+            lines = child.stdout.read().split("\n")[:-1]  # the last one may be torn
+            acknowledged.update(map(int, lines))
+            assert not child.stderr.read()
         last = max(acknowledged) + 100
 
         points = points_of(connect(tmp_path))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.thorough import THOROUGH
 
 from memplane_adapters.conformance.stores import *  # noqa: F403 (the cases)
 from memplane_adapters.conformance.stores import BackendFactory
 from memplane_adapters.qdrant import ADAPTER, QdrantSettings
 
 pytestmark = pytest.mark.timeout(600)  # two thousand filters on an engine made of Python
-SLOW = True
+RANDOM_FILTERS = 2000 if THOROUGH else 300  # and 2,000 through the gateway
 
 
 @pytest.fixture

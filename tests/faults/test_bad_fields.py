@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -16,10 +15,10 @@ from tests.faults.calls import METHODS, Answer, call, call_all, check_honest
 from tests.faults.figures import say
 from tests.faults.hostile import bad_strings, variants
 from tests.faults.process import Gateway
+from tests.thorough import THOROUGH
 
 from memplane.v1 import memory_service_pb2 as svc
 
-THOROUGH = bool(os.environ.get("MEMPLANE_TEST_THOROUGH"))
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 _WRITES: dict[str, Any] = {
     "PutMemories": svc.PutMemoriesResponse,

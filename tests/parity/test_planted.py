@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from tests.parity.machine import run
 from tests.parity.planted import FAULTS, RARER_FAULTS, broken
 from tests.parity.sides import Contender, DifferentAnswersError, table
+from tests.thorough import THOROUGH
 
 from memplane_adapters.embedded.vector_store import EmbeddedVectorStore
 
-THOROUGH = bool(os.environ.get("MEMPLANE_TEST_THOROUGH"))
 LARGEST_EXAMPLE = 4
 """Calls in the smallest example of any of these faults, the end of it included."""
 

@@ -10,7 +10,9 @@ import functools
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from memplane_adapters.contract import (
@@ -25,6 +27,8 @@ from memplane_adapters.contract import (
     Value,
     conditions,
 )
+
+T = TypeVar("T")
 
 NUMBERS: tuple[int | float, ...] = (
     *(0, 1, -1, 9, 10, 11, 2**31, 2**53, 2**53 + 1, 2**63 - 2, 2**63 - 1, -(2**63)),
@@ -194,3 +198,27 @@ def _trees(ops: tuple[Op, ...], depth: int) -> st.SearchStrategy[Filter]:
     inner = _trees(ops, depth - 1)
     parts = st.lists(inner, min_size=1, max_size=3).map(tuple)
     return st.one_of(_conditions(ops), inner.map(Negation), parts.map(All), parts.map(AnyOf))
+
+
+def drawn(strategy: st.SearchStrategy[T], number: int, *, first: int = 0) -> list[T]:
+    """Random values, the same in every run; another `first` makes others.
+
+    For cases that send each value to a store: to find the smallest one that fails would take
+    thousands of requests, and they say which one it was.
+    """
+    made: list[T] = []
+
+    @seed(first)
+    @settings(
+        max_examples=number,
+        phases=[Phase.generate],
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def collect(value: T) -> None:
+        made.append(value)
+
+    collect()
+    return made

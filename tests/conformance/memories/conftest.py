@@ -6,14 +6,14 @@ said once, by test_everything_is_here.py.
 
 from __future__ import annotations
 
-import os
 import zlib
 
 import pytest
+from tests.thorough import THOROUGH
 
 from memplane import Kind
 from memplane_adapters.conformance.local_stores import Choice, Servers, at_hand
-from memplane_adapters.conformance.memories.doors import GRPC
+from memplane_adapters.conformance.memories.doors import GRPC, IN_PROCESS
 from memplane_adapters.conformance.memories.fixtures import (
     Arrange,
     abilities,
@@ -38,11 +38,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in again]
 
 
-THOROUGH = bool(os.environ.get("MEMPLANE_TEST_THOROUGH"))
-"""Every case through both doors on every store; without it the further stores have one door a case."""
-
-
 def _comes_again(item: pytest.Item) -> bool:
+    """A thorough run has every case through both doors on every store, others have one door a case."""
     params = item.callspec.params if hasattr(item, "callspec") else {}
     store = params.get("arrange")
     if not isinstance(store, Choice) or store is STORES[0]:
@@ -50,16 +47,22 @@ def _comes_again(item: pytest.Item) -> bool:
     kind, over_grpc = params.get("kind"), params.get("door_name") == GRPC
     if kind is Kind.PROCEDURAL:  # which stays on the first store
         return True
-    # Thousands of filters: what splits and checks them is behind both doors.
-    if over_grpc and item.path.name == "test_filters.py":
-        return True
     # Through both doors, with a kind each; the first store has every pair.
     if kind is (Kind.SEMANTIC if over_grpc else Kind.EPISODIC):
         return True
-    if THOROUGH or "door_name" not in params or item.path.name == "test_filters.py":
+    if THOROUGH or "door_name" not in params:
         return False
+    if item.path.name == "test_filters.py":  # what splits and checks them is behind both doors
+        return over_grpc
     name = getattr(item, "originalname", item.name)
     return over_grpc is bool(zlib.crc32(name.encode()) % 2)
+
+
+@pytest.fixture
+def random_filters(door_name: str, kind: Kind) -> int:
+    """2,000 for each store; its other kind, and the other door, have a tenth of them."""
+    whole = door_name == IN_PROCESS and kind is not Kind.EPISODIC
+    return 2000 if whole or THOROUGH else 200
 
 
 @pytest.fixture(scope="session", params=STORES, ids=str)

@@ -7,7 +7,17 @@ from memplane_adapters.conformance.memories.fixtures import (
     client,
     door,
     door_name,
+    random_filters,
     space,
 )
 
-__all__ = ["abilities", "another", "arrange", "client", "door", "door_name", "space"]
+__all__ = [
+    "abilities",
+    "another",
+    "arrange",
+    "client",
+    "door",
+    "door_name",
+    "random_filters",
+    "space",
+]

@@ -70,6 +70,12 @@ def space(client: AsyncClient) -> AsyncScope:
     return client.scope(fresh_label())
 
 
+@pytest.fixture
+def random_filters() -> int:
+    """How many random filters of a kind are enough; a suite may override it with fewer."""
+    return 2000
+
+
 def fresh_label() -> str:
     """A label that nobody has used."""
     return f"case-{uuid.uuid4().hex}"

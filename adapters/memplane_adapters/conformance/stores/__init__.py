@@ -23,9 +23,9 @@ store in a temporary directory). Or as the test file of an adapter::
 from memplane_adapters.conformance.stores.fixtures import (
     BackendFactory,
     backend,
-    filter_batches,
     key_values,
     points,
+    random_filters,
     subject,
 )
 from memplane_adapters.conformance.stores.test_expiry import *  # noqa: F403
@@ -42,5 +42,5 @@ from memplane_adapters.conformance.stores.test_values import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_vectors import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_writes import *  # noqa: F403
 
-__all__ = ["BackendFactory", "backend", "filter_batches", "key_values", "points", "subject"]
+__all__ = ["BackendFactory", "backend", "key_values", "points", "random_filters", "subject"]
 __all__ += [name for name in dir() if name.startswith("test_") and callable(globals()[name])]

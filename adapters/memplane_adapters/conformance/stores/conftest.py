@@ -11,14 +11,14 @@ import pytest
 from memplane_adapters.conformance.stores.fixtures import (
     BackendFactory,
     backend,
-    filter_batches,
     key_values,
     points,
+    random_filters,
     subject,
 )
 from memplane_adapters.contract import Adapter
 
-__all__ = ["backend", "backend_factory", "filter_batches", "key_values", "points", "subject"]
+__all__ = ["backend", "backend_factory", "key_values", "points", "random_filters", "subject"]
 
 
 @pytest.fixture

@@ -51,9 +51,6 @@ COLLECTION = Collection(
 NOW = 1_767_225_600_000_000
 """A fixed present: the first of January 2026."""
 
-FILTER_BATCHES = 100
-"""Of twenty filters each."""
-
 _PATIENCE = 60.0
 _PAUSE = 0.05
 
@@ -88,8 +85,6 @@ class Subject:
     store: VectorStore | KeyValueStore
     kind: Kind
     tenant: str = field(default_factory=lambda: f"suite-{uuid.uuid4()}")
-    turns: int = 0
-    """Examples of a property-based case that have run."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -271,9 +266,10 @@ class Points(Subject):
 
 
 @pytest.fixture
-def filter_batches() -> int:
-    """How many batches of twenty random filters are enough; a file may override it with fewer."""
-    return FILTER_BATCHES
+def random_filters(request: pytest.FixtureRequest) -> int:
+    """How many random filters are enough: 2,000, or what the file says as RANDOM_FILTERS."""
+    number: int = getattr(request.module, "RANDOM_FILTERS", 2000)
+    return number
 
 
 @pytest_asyncio.fixture

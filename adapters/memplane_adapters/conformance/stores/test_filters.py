@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from memplane_adapters.conformance.stores.fixtures import (
-    FILTER_BATCHES,
     NOW,
     Points,
     Subject,
@@ -17,6 +14,7 @@ from memplane_adapters.conformance.stores.fixtures import (
 )
 from memplane_adapters.conformance.strategies import (
     NUMBERS,
+    drawn,
     filters,
     population,
     simple_conditions,
@@ -36,24 +34,10 @@ from memplane_gateway.memory.planning import plan
 
 _ROWS = population()
 _VECTORS = some_vectors(len(_ROWS), seed=4)
-_BATCH = 20
-
-_settings = settings(
-    max_examples=FILTER_BATCHES,
-    deadline=None,
-    suppress_health_check=[
-        HealthCheck.function_scoped_fixture,
-        HealthCheck.too_slow,
-        HealthCheck.data_too_large,
-        HealthCheck.filter_too_much,
-    ],
-)
 
 
 async def _populate(subject: Subject) -> None:
-    """The rows, once for all examples of a case, beside ones that must never be found."""
-    if await subject.count(subject.scope("rows")):
-        return
+    """The rows, beside ones that must never be found."""
     made: list[Entry] = []
     for number, fields in enumerate(_ROWS):
         options: dict[str, Any] = {"namespace": ("rows",), "time": NOW + number, "fields": fields}
@@ -99,39 +83,23 @@ async def _holds(subject: Subject, tree: Filter) -> None:
         assert found == right, tree
 
 
-def _is_enough(subject: Subject, batches: int) -> bool:
-    """Whether so many batches have been tried; only what was drawn can still be left out."""
-    subject.turns += 1
-    return subject.turns > batches
-
-
-@_settings
-@given(data=st.data())
 @pytest.mark.asyncio
 async def test_field_2_random_trees_agree_with_the_oracle(
-    subject: Subject, filter_batches: int, data: st.DataObject
+    subject: Subject, random_filters: int
 ) -> None:
     """Of two bounds only the first counted; OR was compiled to AND (also 1, 3, 5, 6)."""
-    trees = data.draw(st.lists(filters(), min_size=_BATCH, max_size=_BATCH))
-    if _is_enough(subject, filter_batches):
-        return
     await _populate(subject)
-    for tree in trees:
+    for tree in drawn(filters(), random_filters):
         await _holds(subject, tree)
 
 
-@_settings
-@given(data=st.data())
 @pytest.mark.asyncio
 async def test_single_conditions_agree_with_the_oracle(
-    subject: Subject, filter_batches: int, data: st.DataObject
+    subject: Subject, random_filters: int
 ) -> None:
     """In trees a condition that is pushed wrongly often changes nothing; alone it does."""
-    trees = data.draw(st.lists(simple_conditions(), min_size=_BATCH, max_size=_BATCH))
-    if _is_enough(subject, filter_batches // 4):
-        return
     await _populate(subject)
-    for tree in trees:
+    for tree in drawn(simple_conditions(), random_filters // 4):
         await _holds(subject, tree)
         await _holds(subject, Negation(tree))
 
