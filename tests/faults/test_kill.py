@@ -11,11 +11,12 @@ from tests.faults.figures import say
 from tests.faults.ledger import Ledger, holdings
 from tests.faults.process import START_SECONDS, Gateway, until
 from tests.faults.writers import crew, write_until
+from tests.thorough import THOROUGH
 
 from memplane.v1 import memory_pb2, memory_service_pb2_grpc
 from memplane.v1 import memory_service_pb2 as svc
 
-ROUNDS = int(os.environ.get("MEMPLANE_TEST_KILL_ROUNDS", "50"))
+ROUNDS = int(os.environ.get("MEMPLANE_TEST_KILL_ROUNDS", "50" if THOROUGH else "20"))
 START_ROUNDS = int(os.environ.get("MEMPLANE_TEST_START_ROUNDS", "8"))
 SEED = int(os.environ.get("MEMPLANE_TEST_SEED", "0")) or random.SystemRandom().getrandbits(32)
 

@@ -41,10 +41,11 @@ def found(*imports: tuple[str, str]) -> list[str]:
 def test_an_extra_is_known_by_what_it_lets_one_import() -> None:
     assert installed_by("memplane-gateway", "qdrant") == {"qdrant_client", "grpc", "httpx"}
     assert installed_by("memplane-gateway", "chroma") == {
+        "aiohttp",
         "chromadb",
-        "httpx",
         "orjson",
         "overrides",
+        "yarl",
     }
     assert installed_by("memplane-gateway", "no-such-extra") == set()
 
