@@ -15,7 +15,7 @@ from memplane_adapters.qdrant import ADAPTER, QdrantSettings
 pytestmark = pytest.mark.timeout(300)
 
 RANDOM_FILTERS = 100
-LIGHT = True
+SHARE = 0
 """The same engine in the process has been through the thousands; the wire adds nothing to them."""
 
 

@@ -129,12 +129,12 @@ def _as_floats(given: Any) -> Any:
 
 FAULTS: Sequence[type[EmbeddedVectorStore]] = (
     DropsFilters,
-    DistanceAsScore,
     ForgetsOrder,
     Miscounts,
     AnotherReason,
 )
 RARER_FAULTS: Sequence[type[EmbeddedVectorStore]] = (
+    DistanceAsScore,
     ScoresALittleOff,
     PrefixOfText,
     FloatsForIntegers,
