@@ -42,6 +42,7 @@ TEXTS: Final = {
     ),
     "One client serves any\n    number of tasks, and any number of event loops, one after the other "
     "or in several threads.": "One client serves any\n    number of threads.",
+    "An async function is awaited.": "It must be a plain function.",
     "# ruff: noqa: ASYNC109 (`timeout` is a deadline that travels with the call)\n": "",
     "  # noqa: ASYNC109 (a deadline that travels with the call)": "",
 }

@@ -1,18 +1,24 @@
-"""A tiny gateway: the generated services over a dictionary, with faults to order."""
+"""A tiny gateway: the generated services over a dictionary, with faults to order; and a real one."""
 
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.faults.process import Gateway, room
 
 from memplane.v1 import admin_service_pb2 as admin
 from memplane.v1 import (
@@ -240,3 +246,10 @@ def gateway() -> Iterator[FakeGateway]:
     server.start()
     yield fake
     server.stop(None).wait()
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[str]:
+    """The address of a real gateway with the embedded store."""
+    with room() as place, Gateway(place) as real:
+        yield real.address

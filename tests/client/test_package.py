@@ -17,9 +17,11 @@ from memplane import (
     AsyncClient,
     AsyncMemoryList,
     AsyncScope,
+    AsyncState,
     Client,
     MemoryList,
     Scope,
+    State,
     _enums,
     _requests,
 )
@@ -60,7 +62,12 @@ def test_the_sync_client_is_up_to_date() -> None:
 
 @pytest.mark.parametrize(
     ("asynchronous", "sync"),
-    [(AsyncClient, Client), (AsyncScope, Scope), (AsyncMemoryList, MemoryList)],
+    [
+        (AsyncClient, Client),
+        (AsyncScope, Scope),
+        (AsyncMemoryList, MemoryList),
+        (AsyncState, State),
+    ],
 )
 def test_the_twins_agree(asynchronous: type, sync: type) -> None:
     def surface(of: type) -> dict[str, str]:
@@ -89,7 +96,8 @@ def test_what_is_exported_is_there_and_documented() -> None:
 
 
 def test_public_methods_are_documented() -> None:
-    for of in (AsyncClient, Client, AsyncMemoryList, MemoryList):
+    lists = (AsyncMemoryList, MemoryList)
+    for of in (AsyncClient, Client, *lists, AsyncState, State):
         for name, member in inspect.getmembers(of, inspect.isfunction):
             assert name.startswith("_") or inspect.getdoc(member), f"{of.__name__}.{name}"
 

@@ -19,6 +19,7 @@ from memplane import fields
 from memplane._async.client import AsyncClient
 from memplane._async.reading import AsyncMemoryList
 from memplane._async.scope import AsyncScope
+from memplane._async.state import AsyncState
 from memplane._enums import (
     ConditionalWrite,
     Durability,
@@ -47,6 +48,7 @@ from memplane._errors import (
     OutOfRange,
     PermissionDenied,
     ResourceExhausted,
+    StateConflict,
     Unauthenticated,
     Unavailable,
     Unimplemented,
@@ -67,6 +69,7 @@ from memplane._models import (
     Provenance,
     Ref,
     SearchResult,
+    StateUpdate,
     WriteResult,
     WriteResults,
 )
@@ -74,6 +77,7 @@ from memplane._status import Capabilities, RouteCapabilities, RouteStatus, Statu
 from memplane._sync.client import Client
 from memplane._sync.reading import MemoryList
 from memplane._sync.scope import Scope
+from memplane._sync.state import State
 from memplane._values import ValueLike
 from memplane._vectors import VectorLike
 from memplane._version import __version__
@@ -85,6 +89,7 @@ __all__ = [
     "AsyncClient",
     "AsyncMemoryList",
     "AsyncScope",
+    "AsyncState",
     "Attribute",
     "Cancelled",
     "Capabilities",
@@ -130,6 +135,9 @@ __all__ = [
     "RouteStatus",
     "Scope",
     "SearchResult",
+    "State",
+    "StateConflict",
+    "StateUpdate",
     "Status",
     "Unauthenticated",
     "Unavailable",

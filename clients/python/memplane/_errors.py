@@ -136,6 +136,46 @@ class Aborted(MemplaneError):
     code = Code.ABORTED
 
 
+class StateConflict(Aborted):
+    """A state was written by another writer meanwhile, and the two changes do not go together.
+
+    Nothing was written here. Run the block again, or use `update`, which does that by itself.
+
+    Attributes:
+        keys: The names that both writers touched.
+        base: The state as it was read.
+        mine: The state as it was to be written.
+        theirs: The state as it is now. None where it is gone.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        keys: Sequence[str] = (),
+        base: Mapping[str, Any] | None = None,
+        mine: Mapping[str, Any] | None = None,
+        theirs: Mapping[str, Any] | None = None,
+        **details: Unpack[Details],
+    ) -> None:
+        super().__init__(message, **details)
+        self.keys: tuple[str, ...] = tuple(keys)
+        self.base: dict[str, Any] = dict(base or {})
+        self.mine: dict[str, Any] = dict(mine or {})
+        self.theirs: dict[str, Any] | None = None if theirs is None else dict(theirs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make = functools.partial(
+            type(self),
+            keys=self.keys,
+            base=self.base,
+            mine=self.mine,
+            theirs=self.theirs,
+            **self.details(),
+        )
+        return make, (self.message,)
+
+
 class FailedPrecondition(MemplaneError):
     """The gateway or its store is not in a state in which this can work."""
 

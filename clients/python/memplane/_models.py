@@ -242,6 +242,20 @@ class WriteResult:
         return self.error is None
 
 
+@dataclass(frozen=True, slots=True)
+class StateUpdate:
+    """What became of a change to a state."""
+
+    value: dict[str, Any]
+    """The state after the change."""
+    result: WriteResult | None
+    """What became of the write. None when nothing was changed, and so nothing written."""
+    returned: Any
+    """What the function returned in the try that counts."""
+    attempts: int
+    """How often the function ran."""
+
+
 class WriteResults(tuple[WriteResult, ...]):
     """What became of a batch: one result an item, in order, some perhaps with an `error`."""
 

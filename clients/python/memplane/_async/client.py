@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from memplane import _health, _replies, _values
 from memplane._async.connection import ADMIN_SERVICE, AsyncConnection
 from memplane._async.scope import AsyncScope
+from memplane._async.state import AsyncState
 from memplane._async.transport import AsyncTransport
-from memplane._enums import Health
+from memplane._enums import Durability, Health
+from memplane._models import labels_of
+from memplane._states import MergeLike
 from memplane._status import Capabilities, Status
 from memplane.v1 import admin_service_pb2
 
@@ -72,6 +76,50 @@ class AsyncClient(AsyncScope):
             transport=transport,
         )
         super().__init__(connection, ())
+
+    @overload
+    def state(
+        self,
+        key: str,
+        *,
+        ttl: timedelta | float | None = None,
+        merge: MergeLike = "keys",
+        min_durability: Durability | str | None = None,
+        timeout: float | None = None,
+    ) -> AsyncState: ...
+    @overload
+    def state(
+        self,
+        namespace: Iterable[str],
+        key: str,
+        *,
+        ttl: timedelta | float | None = None,
+        merge: MergeLike = "keys",
+        min_durability: Durability | str | None = None,
+        timeout: float | None = None,
+    ) -> AsyncState: ...
+    def state(  # type: ignore[misc]  # a key alone stands in the place of the namespace
+        self,
+        namespace: Iterable[str] | None = None,
+        key: str | None = None,
+        *,
+        ttl: timedelta | float | None = None,
+        merge: MergeLike = "keys",
+        min_durability: Durability | str | None = None,
+        timeout: float | None = None,
+    ) -> AsyncState:
+        """The state of a workflow, as of `scope.state`, in a namespace that is given beside its key.
+
+        `client.state(["support-bot", "user-42"], "checkout")` is
+        `client.scope("support-bot", "user-42").state("checkout")`; with a key alone it lies in the
+        namespace without labels.
+        """
+        if key is None and isinstance(namespace, str):
+            namespace, key = None, namespace
+        labels = labels_of(() if namespace is None else namespace, "namespace")
+        return AsyncScope(self._connection, labels).state(
+            key or "", ttl=ttl, merge=merge, min_durability=min_durability, timeout=timeout
+        )
 
     async def status(self, *, timeout: float | None = None) -> Status:
         """How the gateway and each of its routes fare now.

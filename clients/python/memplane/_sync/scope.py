@@ -12,7 +12,9 @@ from memplane._errors import InvalidArgument
 from memplane._filter_dicts import FilterLike
 from memplane._inputs import UNSET, OrUnset
 from memplane._models import Episode, Ref, SearchResult, WriteResult, labels_of
+from memplane._states import MergeLike, StateOptions
 from memplane._sync.reading import Reading
+from memplane._sync.state import State
 from memplane._sync.writing import Writing
 from memplane._values import ValueLike
 from memplane._vectors import VectorLike
@@ -237,6 +239,39 @@ class Scope(Reading, Writing):
             Kind.PROCEDURAL, _key(key), consistency_token=consistency_token, timeout=timeout
         )
         return memory.value if memory is not None and memory.has_value else default
+
+    def state(
+        self,
+        key: str,
+        *,
+        ttl: timedelta | float | None = None,
+        merge: MergeLike = "keys",
+        min_durability: Durability | str | None = None,
+        timeout: float | None = None,
+    ) -> State:
+        """The state of a workflow under a key: a map that is read, changed and written as one step.
+
+        It makes no call itself.
+
+        Args:
+            key: The name; it must not be empty. What is there may also be read with `value`.
+            ttl: When it is gone, counted from each write; a timedelta or seconds. None leaves the
+                expiry as it is; a state that a block or `update` leaves unchanged is not written.
+            merge: What a block does when another writer was ahead of it. "keys": as long as the two
+                touched different names (of the outermost map), both changes count, else it raises
+                StateConflict. "never": it raises. A function: it is given the state as it was read,
+                as the block left it and as the other writer left it, and returns the one to write;
+                it may run several times. A state that is gone is always a conflict. `update` does
+                not merge: it runs again.
+            min_durability: Refuses a write when the route reaches less.
+            timeout: Seconds of each call; None means the client's.
+
+        Example:
+            with ada.state("checkout") as state:
+                state["step"] = state.get("step", 0) + 1
+        """
+        ref = Ref(Kind.PROCEDURAL, self._namespace, _key(key))
+        return State(self, ref, StateOptions(ttl, merge, min_durability, timeout))
 
     def recent(
         self,
