@@ -17,10 +17,12 @@ from memplane import (
     AsyncClient,
     AsyncMemoryList,
     AsyncScope,
+    AsyncSession,
     AsyncState,
     Client,
     MemoryList,
     Scope,
+    Session,
     State,
     _enums,
     _requests,
@@ -66,6 +68,7 @@ def test_the_sync_client_is_up_to_date() -> None:
         (AsyncClient, Client),
         (AsyncScope, Scope),
         (AsyncMemoryList, MemoryList),
+        (AsyncSession, Session),
         (AsyncState, State),
     ],
 )
@@ -97,7 +100,7 @@ def test_what_is_exported_is_there_and_documented() -> None:
 
 def test_public_methods_are_documented() -> None:
     lists = (AsyncMemoryList, MemoryList)
-    for of in (AsyncClient, Client, *lists, AsyncState, State):
+    for of in (AsyncClient, Client, *lists, AsyncSession, Session, AsyncState, State):
         for name, member in inspect.getmembers(of, inspect.isfunction):
             assert name.startswith("_") or inspect.getdoc(member), f"{of.__name__}.{name}"
 

@@ -19,6 +19,7 @@ from memplane import fields
 from memplane._async.client import AsyncClient
 from memplane._async.reading import AsyncMemoryList
 from memplane._async.scope import AsyncScope
+from memplane._async.session import AsyncSession
 from memplane._async.state import AsyncState
 from memplane._enums import (
     ConditionalWrite,
@@ -77,6 +78,7 @@ from memplane._status import Capabilities, RouteCapabilities, RouteStatus, Statu
 from memplane._sync.client import Client
 from memplane._sync.reading import MemoryList
 from memplane._sync.scope import Scope
+from memplane._sync.session import Session
 from memplane._sync.state import State
 from memplane._values import ValueLike
 from memplane._vectors import VectorLike
@@ -89,6 +91,7 @@ __all__ = [
     "AsyncClient",
     "AsyncMemoryList",
     "AsyncScope",
+    "AsyncSession",
     "AsyncState",
     "Attribute",
     "Cancelled",
@@ -135,6 +138,7 @@ __all__ = [
     "RouteStatus",
     "Scope",
     "SearchResult",
+    "Session",
     "State",
     "StateConflict",
     "StateUpdate",

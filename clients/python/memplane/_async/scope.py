@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from memplane._async.reading import AsyncReading
+from memplane._async.session import AsyncSession
 from memplane._async.state import AsyncState
 from memplane._async.writing import AsyncWriting
 from memplane._enums import Durability, EpisodeType, Kind, Mode, coerce
@@ -273,6 +274,17 @@ class AsyncScope(AsyncReading, AsyncWriting):
         """
         ref = Ref(Kind.PROCEDURAL, self._namespace, _key(key))
         return AsyncState(self, ref, StateOptions(ttl, merge, min_durability, timeout))
+
+    def session(self, session_id: str, *, agent_id: str = "") -> AsyncSession:
+        """The session of an id in this namespace: events to append, and to read in order.
+
+        It makes no call itself.
+
+        Args:
+            session_id: The conversation or run, 1 to 512 bytes.
+            agent_id: The agent that the events appended here belong to. Empty means none.
+        """
+        return AsyncSession(self, session_id, agent_id)
 
     async def recent(
         self,

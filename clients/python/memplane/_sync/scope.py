@@ -14,6 +14,7 @@ from memplane._inputs import UNSET, OrUnset
 from memplane._models import Episode, Ref, SearchResult, WriteResult, labels_of
 from memplane._states import MergeLike, StateOptions
 from memplane._sync.reading import Reading
+from memplane._sync.session import Session
 from memplane._sync.state import State
 from memplane._sync.writing import Writing
 from memplane._values import ValueLike
@@ -272,6 +273,17 @@ class Scope(Reading, Writing):
         """
         ref = Ref(Kind.PROCEDURAL, self._namespace, _key(key))
         return State(self, ref, StateOptions(ttl, merge, min_durability, timeout))
+
+    def session(self, session_id: str, *, agent_id: str = "") -> Session:
+        """The session of an id in this namespace: events to append, and to read in order.
+
+        It makes no call itself.
+
+        Args:
+            session_id: The conversation or run, 1 to 512 bytes.
+            agent_id: The agent that the events appended here belong to. Empty means none.
+        """
+        return Session(self, session_id, agent_id)
 
     def recent(
         self,
