@@ -70,7 +70,7 @@ class Limited:
     async def put(self, writes: Sequence[Write[Entry]], *, atomic: bool) -> list[WriteResult]:
         return await self.upsert(writes)
 
-    async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
+    async def delete(self, deletes: Sequence[Delete], *, atomic: bool = False) -> list[WriteResult]:
         self._note([delete.address for delete in deletes])
         return [WriteResult(WriteStatus.MISSING)] * len(deletes)
 
@@ -134,6 +134,11 @@ async def test_field_35_every_call_by_address_is_split_by_items(
 
     store = Limited(able)
     deleted = await vectors(store).delete([Delete(each) for each in addresses])
+    assert results(deleted) == ["missing"] * items
+    assert store.sizes == expected
+
+    store = Limited(able)
+    deleted = await key_values(store).delete([Delete(each) for each in addresses])
     assert results(deleted) == ["missing"] * items
     assert store.sizes == expected
 
@@ -269,3 +274,6 @@ async def test_an_atomic_batch_is_never_split() -> None:
     assert results(refused) == ["failed"] * 6
     assert [result.error is None for result in refused] == [True] * 5 + [False]
     assert store.sizes == [5]
+    deleted = await key_values(store).delete([Delete(address(n)) for n in range(5)], atomic=True)
+    assert results(deleted) == ["missing"] * 5
+    assert store.sizes == [5, 5]

@@ -78,6 +78,7 @@ async def _refused(call: StoreCall) -> str:
             Capabilities(ordered_scan=True),
         ),
         ("put", True, "atomic", Capabilities(atomic=True)),
+        ("delete", True, "atomic", Capabilities(atomic=True)),
     ],
 )
 async def test_what_is_not_declared_is_refused(

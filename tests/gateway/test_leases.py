@@ -101,7 +101,7 @@ class Careless:
         await self._dawdle()
         return done
 
-    async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
+    async def delete(self, deletes: Sequence[Delete], *, atomic: bool) -> list[WriteResult]:
         assert all(delete.expected is None for delete in deletes), "it cannot compare"
         await self._dawdle()
         return await self._store.delete(deletes)

@@ -121,6 +121,13 @@ class KeyValueStore(Store, Protocol):
         """
         ...
 
+    async def delete(self, deletes: Sequence[Delete], *, atomic: bool = False) -> list[WriteResult]:
+        """Delete memories by address; `atomic` as in `put`.
+
+        What is MISSING stands in nobody's way, and stays MISSING when others do.
+        """
+        ...
+
     async def get(self, addresses: Sequence[Address]) -> list[Stored | None]:
         """Read memories by address, expired ones too; None where there is no row."""
         ...

@@ -10,6 +10,7 @@ from memplane_adapters.contract import (
     Address,
     Capabilities,
     ConditionalWrite,
+    Delete,
     Durability,
     Entry,
     Stored,
@@ -41,7 +42,15 @@ class EmbeddedKeyValueStore(EmbeddedStore):
         self, writes: Sequence[Write[Entry]], *, atomic: bool = False
     ) -> list[WriteResult]:
         with self._database.call(self) as connected:
-            return await self._write(connected, writes, atomic=atomic) if writes else []
+            if not writes:
+                return []
+            return await self._alter(connected, writes, rows.write, atomic=atomic)
+
+    async def delete(self, deletes: Sequence[Delete], *, atomic: bool = False) -> list[WriteResult]:
+        with self._database.call(self) as connected:
+            if not deletes:
+                return []
+            return await self._alter(connected, deletes, rows.delete, atomic=atomic)
 
     async def get(self, addresses: Sequence[Address]) -> list[Stored | None]:
         with self._database.call(self) as connected:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from memplane_adapters.contract import (
     Capabilities,
@@ -12,7 +13,6 @@ from memplane_adapters.contract import (
     Cursor,
     Delete,
     Durability,
-    Entry,
     Filter,
     Kind,
     Page,
@@ -20,8 +20,8 @@ from memplane_adapters.contract import (
     Scan,
     Scope,
     Stats,
-    Write,
     WriteResult,
+    WriteStatus,
     compile_filter,
 )
 from memplane_adapters.embedded import rows, scans
@@ -29,7 +29,11 @@ from memplane_adapters.embedded.database import Connected, Database
 from memplane_adapters.embedded.readers import snapshot
 from memplane_adapters.embedded.writer import Transaction
 
+ItemT = TypeVar("ItemT")
+
 _DELETE_CHUNK = 2_000
+_DONE = frozenset({WriteStatus.APPLIED, WriteStatus.MISSING})
+"""What does not undo an atomic batch."""
 
 
 class EmbeddedStore:
@@ -58,11 +62,7 @@ class EmbeddedStore:
 
     async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
         with self._database.call(self) as connected:
-            if not deletes:
-                return []
-            return await connected.writer.run(
-                lambda transaction: [rows.delete(transaction, delete) for delete in deletes]
-            )
+            return await self._alter(connected, deletes, rows.delete) if deletes else []
 
     async def scan(self, scan: Scan) -> Page:
         with self._database.call(self) as connected:
@@ -117,14 +117,21 @@ class EmbeddedStore:
 
             return await connected.readers.run(read)
 
-    async def _write(
-        self, connected: Connected, writes: Sequence[Write[Entry]], *, atomic: bool = False
+    async def _alter(
+        self,
+        connected: Connected,
+        items: Sequence[ItemT],
+        one: Callable[[Transaction, ItemT], WriteResult],
+        *,
+        atomic: bool = False,
     ) -> list[WriteResult]:
+        """Write or delete items one after the other, in one transaction."""
+
         def work(transaction: Transaction) -> list[WriteResult]:
-            results = [rows.write(transaction, write) for write in writes]
-            if atomic and any(result is not rows.APPLIED for result in results):
+            results = [one(transaction, item) for item in items]
+            if atomic and not _DONE.issuperset(result.status for result in results):
                 transaction.undo()
-                results = [rows.NOT_TRIED if one is rows.APPLIED else one for one in results]
+                results = [rows.NOT_TRIED if it is rows.APPLIED else it for it in results]
             return results
 
         return await connected.writer.run(work)

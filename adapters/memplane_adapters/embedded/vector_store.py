@@ -86,7 +86,7 @@ class EmbeddedVectorStore(EmbeddedStore):
             fitting = [
                 write for write, refusal in zip(writes, refused, strict=True) if refusal is None
             ]
-            written = iter(await self._write(connected, fitting) if fitting else ())
+            written = iter(await self._alter(connected, fitting, rows.write) if fitting else ())
             return [
                 next(written) if refusal is None else WriteResult(WriteStatus.FAILED, refusal)
                 for refusal in refused

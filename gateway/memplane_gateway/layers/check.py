@@ -52,7 +52,7 @@ def _lacking(call: StoreCall) -> str | None:
         return "ordered_scan" if ordered and not able.ordered_scan else None
     if call.conditional and able.conditional_write is ConditionalWrite.NONE:
         return "conditional_write"
-    if call.op == "put" and call.argument is True and not able.atomic:
+    if call.op in ("put", "delete") and call.argument is True and not able.atomic:
         return "atomic"
     return None
 

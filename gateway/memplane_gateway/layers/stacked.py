@@ -83,19 +83,6 @@ class _Stacked:
         """Prove that the store answers."""
         return await self._call("ping", self._inner.ping)
 
-    async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
-        """Delete memories by address."""
-        return await batches.alter(deletes, self.capabilities, self._delete)
-
-    async def _delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
-        return await self._call(
-            "delete",
-            lambda: self._inner.delete(deletes),
-            items=len(deletes),
-            writes=True,
-            conditional=_is_conditional(deletes),
-        )
-
     async def scan(self, scan: Scan) -> Page:
         """Walk over rows in order."""
         return await self._call(
@@ -164,6 +151,20 @@ class StackedVectorStore(_Stacked):
             conditional=_is_conditional(writes),
         )
 
+    async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
+        """Delete memories by address."""
+
+        async def delete(part: Sequence[Delete]) -> list[WriteResult]:
+            return await self._call(
+                "delete",
+                lambda: self._store.delete(part),
+                items=len(part),
+                writes=True,
+                conditional=_is_conditional(part),
+            )
+
+        return await batches.alter(deletes, self.capabilities, delete)
+
     async def fetch(
         self, addresses: Sequence[Address], *, vectors: bool = False
     ) -> list[Stored | None]:
@@ -208,6 +209,23 @@ class StackedKeyValueStore(_Stacked):
         if atomic:
             return await batches.write_as_one(writes, self.capabilities, put)
         return await batches.write(writes, self.capabilities, put)
+
+    async def delete(self, deletes: Sequence[Delete], *, atomic: bool = False) -> list[WriteResult]:
+        """Delete memories by address; an atomic batch is never split."""
+
+        async def delete(part: Sequence[Delete]) -> list[WriteResult]:
+            return await self._call(
+                "delete",
+                lambda: self._store.delete(part, atomic=atomic),
+                argument=atomic,
+                items=len(part),
+                writes=True,
+                conditional=_is_conditional(part),
+            )
+
+        if atomic:
+            return await delete(deletes)
+        return await batches.alter(deletes, self.capabilities, delete)
 
     async def get(self, addresses: Sequence[Address]) -> list[Stored | None]:
         """Read memories by address."""

@@ -98,10 +98,10 @@ class CarelessKeyValueStore(EmbeddedKeyValueStore):
         await dawdle()
         return await super().put(writes, atomic=atomic)
 
-    async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
+    async def delete(self, deletes: Sequence[Delete], *, atomic: bool = False) -> list[WriteResult]:
         overwrites(deletes)
         await dawdle()
-        return await super().delete(deletes)
+        return await super().delete(deletes, atomic=atomic)
 
 
 class Careless(StoreSettings):

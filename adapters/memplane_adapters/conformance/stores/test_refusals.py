@@ -94,9 +94,10 @@ async def test_without_conditional_write_expected_is_refused(subject: Subject) -
 
 
 @pytest.mark.asyncio
-async def test_without_atomic_an_atomic_put_is_refused(key_values: KeyValues) -> None:
+async def test_without_atomic_an_atomic_batch_is_refused(key_values: KeyValues) -> None:
     key_values.lacks("atomic")
     await _refused(key_values.try_write([key_values.entry("k")], atomic=True))
+    await _refused(key_values.store.delete([Delete(key_values.address("k"))], atomic=True))
 
 
 @pytest.mark.parametrize("op", Op)

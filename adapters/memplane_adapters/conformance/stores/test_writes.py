@@ -221,6 +221,28 @@ async def test_an_atomic_put_is_nothing(key_values: KeyValues) -> None:
 
 
 @pytest.mark.asyncio
+async def test_an_atomic_delete_is_all(key_values: KeyValues) -> None:
+    key_values.needs("atomic")
+    await key_values.write(*(key_values.entry(key) for key in "abd"))
+    deletes = [Delete(key_values.address(key)) for key in "abc"]
+    results = await key_values.store.delete(deletes, atomic=True)
+    assert [result.status for result in results] == [APPLIED, APPLIED, MISSING]
+    assert await key_values.walk() == ["d"]
+
+
+@pytest.mark.asyncio
+async def test_an_atomic_delete_is_nothing(key_values: KeyValues) -> None:
+    key_values.needs("atomic", "conditional_write")
+    await key_values.write(key_values.entry("a"), key_values.entry("b", revision=2))
+    asked = {"a": 1, "b": 1, "c": 0}
+    deletes = [Delete(key_values.address(key), expected) for key, expected in asked.items()]
+    results = await key_values.store.delete(deletes, atomic=True)
+    assert [result.status for result in results] == [FAILED, CONFLICT, MISSING]
+    assert [result.error for result in results] == [None] * 3
+    assert await key_values.walk() == ["a", "b"]
+
+
+@pytest.mark.asyncio
 async def test_racing_atomic_puts_do_not_mix(key_values: KeyValues) -> None:
     key_values.needs("atomic")
 
