@@ -1,4 +1,4 @@
-"""The embedded store inside: threads, group commit, the matrix in memory, the codec."""
+"""The embedded store inside: threads, group commit, the matrix in memory."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import math
 import sqlite3
 import threading
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from memplane_adapters.conformance.stores.fixtures import (
     BackendFactory,
@@ -22,7 +19,6 @@ from memplane_adapters.conformance.stores.fixtures import (
     some_vectors,
     vector,
 )
-from memplane_adapters.conformance.strategies import VALUES, fields
 from memplane_adapters.contract import (
     Backend,
     Condition,
@@ -32,9 +28,8 @@ from memplane_adapters.contract import (
     StoreReason,
     Value,
     WriteStatus,
-    identical,
 )
-from memplane_adapters.embedded import ADAPTER, EmbeddedSettings, codec
+from memplane_adapters.embedded import ADAPTER, EmbeddedSettings
 from memplane_adapters.embedded.database import Connected
 from memplane_adapters.embedded.store import EmbeddedStore
 from memplane_adapters.embedded.writer import Writer
@@ -81,58 +76,6 @@ def test_urls(url: str, settings: dict[str, object]) -> None:
 def test_connecting_touches_nothing(tmp_path: Path) -> None:
     ADAPTER.connect(EmbeddedSettings("deep/memplane.db"), tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-# --- the codec ----------------------------------------------------------------------------------
-
-
-@given(fields())
-def test_fields_survive_the_codec(some: dict[str, Value]) -> None:
-    assert identical(codec.decode_fields(codec.encode_fields(some)), some)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        *VALUES,
-        -0.0,
-        1e16,
-        5e-324,
-        2**63 - 1,
-        "\0",
-        "\u2028",
-        b"\0" * 100,
-        datetime(1, 1, 1, tzinfo=UTC),
-        datetime(9999, 12, 31, 23, 59, 59, 999999, UTC),
-        {"$time": {"$time": datetime(2026, 1, 1, tzinfo=UTC)}, "$": b"", "": None},
-        [[[[[{"a": [{"$bytes": "x"}]}]]]]],
-    ],
-    ids=repr,
-)
-def test_each_value_survives_the_codec(value: Value) -> None:
-    some = {"v": value, "$v": [value], "m": {"$bytes": value}}
-    assert identical(codec.decode_fields(codec.encode_fields(some)), some)
-
-
-_labels = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=4
-)
-_places = st.lists(_labels, max_size=4).map(tuple)
-
-
-@given(_places, _places)
-def test_namespaces_sort_as_their_labels_do(left: tuple[str, ...], right: tuple[str, ...]) -> None:
-    assert codec.decode_namespace(codec.encode_namespace(left)) == left
-    first, second = codec.encode_namespace(left), codec.encode_namespace(right)
-    assert (first < second, first == second) == (left < right, left == right)
-
-
-@given(_places, _places.filter(bool))
-def test_a_prefix_of_labels_is_a_range(place: tuple[str, ...], prefix: tuple[str, ...]) -> None:
-    for one in (place, prefix + place, (prefix[0] + "x", *place)):
-        start = codec.encode_namespace(prefix)
-        inside = start <= codec.encode_namespace(one) < codec.after_prefix(start)
-        assert inside == (one[: len(prefix)] == prefix)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), "\ud800"])

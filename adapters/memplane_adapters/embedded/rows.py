@@ -23,15 +23,10 @@ from memplane_adapters.contract import (
     WriteResult,
     WriteStatus,
 )
-from memplane_adapters.embedded.codec import (
-    decode_fields,
-    decode_vector,
-    encode_fields,
-    encode_namespace,
-    encode_vector,
-)
+from memplane_adapters.embedded.codec import decode_vector, encode_vector
 from memplane_adapters.embedded.vectors import NEVER, Change, LoadedRow, VectorRow
 from memplane_adapters.embedded.writer import Transaction
+from memplane_adapters.kit.codec import decode_fields, encode_fields, encode_namespace
 
 APPLIED = WriteResult(WriteStatus.APPLIED)
 CONFLICT = WriteResult(WriteStatus.CONFLICT)

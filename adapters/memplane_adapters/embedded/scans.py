@@ -17,8 +17,8 @@ from memplane_adapters.contract import (
     Scan,
     Scope,
 )
-from memplane_adapters.embedded.codec import after_prefix, decode_namespace, encode_namespace
 from memplane_adapters.embedded.rows import Partition, load_fields, load_in_order, partition_of
+from memplane_adapters.kit.codec import after_prefix, decode_namespace, encode_namespace
 
 _CHUNK = 256
 _FEW = 1_000

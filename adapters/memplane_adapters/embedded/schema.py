@@ -36,7 +36,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) strict, without rowid
         """,
         # `namespace` holds each label in UTF-8 followed by a zero byte; `fields` is typed JSON (see
-        # codec.py); `vector` is float32, little-endian. What is long stands last.
+        # kit/codec.py); `vector` is float32, little-endian. What is long stands last.
         """
         create table memory (
             id integer primary key,

@@ -23,11 +23,12 @@ from memplane_adapters.contract import (
     cosine_relevance,
     keyword_relevance,
 )
-from memplane_adapters.embedded.codec import decode_fields, decode_vector
+from memplane_adapters.embedded.codec import decode_vector
 from memplane_adapters.embedded.readers import snapshot
 from memplane_adapters.embedded.rows import Partition, load_fields, load_in_order, terms_table
 from memplane_adapters.embedded.scans import inside, namespaces
 from memplane_adapters.embedded.vectors import Index, Positions, Snapshot
+from memplane_adapters.kit.codec import decode_fields
 
 _FTS5_LEAST_WEIGHT = 1e-6
 """What FTS5 puts in place of a weight that is not positive."""
