@@ -56,7 +56,8 @@ class Write(Generic[EntryT_co]):
     """One entry to write.
 
     `expected` is the revision that must be there now: None for whatever, 0 for no row at all.
-    An expired row still is a row here.
+    An expired row still is a row here. A store that writes may reach late answers CONFLICT where
+    None is expected and the entry's own revision is below the one that is there.
     """
 
     entry: EntryT_co
@@ -89,6 +90,8 @@ class WriteResult:
 
     status: WriteStatus
     error: StoreError | None = None
+    replicas: int = 0
+    """How many copies beside the store itself have acknowledged it."""
 
 
 @dataclass(frozen=True, slots=True)

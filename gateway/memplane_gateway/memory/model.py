@@ -217,6 +217,8 @@ class Written:
     outcome: Outcome | None = None
     memory: Memory | None = None
     error: MemplaneError | None = None
+    replicas: int = 0
+    """How many copies beside the store itself acknowledged the write."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,9 @@ class Writer:
             for index, result in zip(deletes, results, strict=True):
                 # A row that has gone meanwhile is read again too: a precondition may now differ.
                 if result.status is WriteStatus.APPLIED:
-                    settled[index] = Written(batch[index].address, Outcome.DELETED)
+                    settled[index] = Written(
+                        batch[index].address, Outcome.DELETED, replicas=result.replicas
+                    )
                 elif result.status is WriteStatus.FAILED:
                     settled[index] = self._failed(batch[index].address, result)
             return settled
@@ -217,7 +219,7 @@ class Writer:
             address = batch[index].address
             if result.status is WriteStatus.APPLIED:
                 memory = memory_of(self._shelf, write.row)
-                settled[index] = Written(address, draft.outcome, memory)
+                settled[index] = Written(address, draft.outcome, memory, replicas=result.replicas)
             elif result.status is WriteStatus.FAILED:
                 settled[index] = self._failed(address, result)
         return settled

@@ -54,6 +54,7 @@ def write_written(
     message.visible = visible
     if durability is not None:
         message.durability = DURABILITY_NUMBERS[durability]
+    message.replicas_acked = written.replicas
     memory = written.memory
     if memory is None:
         return
