@@ -1,0 +1,44 @@
+"""Redis: key-values on a server, exact, versioned and as durable as it is set up to be."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from memplane_adapters.contract import Adapter, Backend, LocalStore
+from memplane_adapters.redis.settings import RedisSettings, from_url
+
+__all__ = ["ADAPTER", "RedisSettings"]
+
+for _module in ("redis", "hiredis"):
+    if find_spec(_module) is None:
+        raise ModuleNotFoundError(f"No module named '{_module}'", name=_module)
+
+
+def connect(settings: RedisSettings, data_dir: Path) -> Backend:  # noqa: ARG001 (a server keeps it)
+    """The key-value promise. The client library is loaded here."""
+    from memplane_adapters.redis.store import RedisKeyValueStore
+
+    return Backend(key_value=RedisKeyValueStore(settings))
+
+
+ADAPTER = Adapter(
+    name="redis",
+    settings=RedisSettings,
+    connect=connect,
+    from_url=from_url,
+    local=(
+        LocalStore(
+            name="redis",
+            url="redis://{host}:{ports[0]}/0",
+            prefix="prefix",
+            program="redis-server",
+            arguments=(
+                *("--bind", "{host}", "--port", "{ports[0]}", "--dir", "{directory}"),
+                *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
+            ),
+            ready=("tcp://{host}:{ports[0]}",),
+            variable="REDIS_URL",
+        ),
+    ),
+)

@@ -1,0 +1,140 @@
+"""What goes wrong with Redis, in the words of the contract; pure functions.
+
+A write that Redis answers with an error has changed nothing: its scripts write after all that can be
+refused. Where no answer comes, nobody knows.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Final
+
+from redis import exceptions as redis
+
+from memplane_adapters.contract import StoreError, StoreReason
+from memplane_adapters.kit.errors import failure
+
+UNSENT: Final = (
+    redis.BusyLoadingError,
+    redis.MasterDownError,
+    redis.ClusterDownError,
+    redis.TryAgainError,
+    redis.ReadOnlyError,
+)
+"""Answers that mean "not now"; nothing was done."""
+_REFUSED: Final = (
+    redis.AuthenticationError,
+    redis.AuthorizationError,
+    redis.NoPermissionError,
+    redis.AuthenticationWrongNumberOfArgsError,
+)
+_BY_CODE: Final = {
+    "OOM": StoreReason.EXHAUSTED,
+    "MISCONF": StoreReason.EXHAUSTED,  # it cannot write its files: the disk is full
+    "NOREPLICAS": StoreReason.UNAVAILABLE,
+    "BUSY": StoreReason.UNAVAILABLE,
+    "WRONGTYPE": StoreReason.DAMAGED,
+    "CROSSSLOT": StoreReason.MISCONFIGURED,
+    "UNKILLABLE": StoreReason.UNAVAILABLE,
+}
+_BY_WORDS: Final = (
+    ("max number of clients", StoreReason.UNAVAILABLE),
+    ("unknown command", StoreReason.MISCONFIGURED),
+    ("db index", StoreReason.MISCONFIGURED),
+    ("invalid database", StoreReason.MISCONFIGURED),
+    ("max memory", StoreReason.EXHAUSTED),
+    ("maxmemory", StoreReason.EXHAUSTED),
+)
+
+
+class NotConnectedError(Exception):
+    """Nothing was sent; `error` is why."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def from_connecting(error: Exception) -> StoreError:
+    """The store's error for one that came before anything was sent."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return failure(StoreReason.MISCONFIGURED, f"TLS: {cause}")
+        if isinstance(cause, ssl.SSLError | FileNotFoundError):
+            return failure(StoreReason.MISCONFIGURED, f"TLS: {cause}")
+    known = _from_answer(error)
+    if known is not None:
+        return known
+    if isinstance(error, OSError | socket.gaierror | redis.RedisError | TimeoutError):
+        return failure(StoreReason.UNAVAILABLE, _said(error))
+    return failure(StoreReason.PROTOCOL, _said(error))
+
+
+def from_exchange(error: Exception) -> StoreError:
+    """The store's error for what came instead of an answer, or as one."""
+    if isinstance(error, NotConnectedError):
+        return from_connecting(error.error)
+    known = _from_answer(error)
+    if known is not None:
+        return known
+    if isinstance(error, redis.TimeoutError | TimeoutError):
+        return failure(StoreReason.TIMEOUT, _said(error))
+    if isinstance(error, redis.ConnectionError | OSError):
+        return failure(StoreReason.INTERRUPTED, _said(error))
+    return failure(StoreReason.PROTOCOL, _said(error))
+
+
+def _from_answer(error: Exception) -> StoreError | None:
+    """What Redis says by itself."""
+    message = _said(error)
+    if isinstance(error, _REFUSED):
+        return failure(StoreReason.MISCONFIGURED, message)
+    if isinstance(error, UNSENT):
+        return failure(StoreReason.UNAVAILABLE, message)
+    if isinstance(error, redis.OutOfMemoryError):
+        return _exhausted(message)
+    if isinstance(error, redis.AskError):  # and MOVED
+        return failure(StoreReason.MISCONFIGURED, f"this is a node of a Redis Cluster: {message}")
+    if isinstance(error, redis.InvalidResponse):
+        return failure(StoreReason.PROTOCOL, message)
+    if isinstance(error, redis.ResponseError) or type(error) is redis.ConnectionError:
+        reason = _by_words(error)
+        if reason is StoreReason.EXHAUSTED:
+            return _exhausted(message)
+        if reason is not None:
+            return failure(reason, message)
+    if isinstance(error, redis.ResponseError):
+        return failure(StoreReason.PROTOCOL, message)
+    return None
+
+
+def _by_words(error: Exception) -> StoreReason | None:
+    text = str(error)
+    code = text.partition(" ")[0]
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    lowered = text.lower()
+    return next((reason for words, reason in _BY_WORDS if words in lowered), None)
+
+
+def _exhausted(message: str) -> StoreError:
+    return StoreError(StoreReason.EXHAUSTED, message, retryable=True)
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """An error and what led to it, also what only stands in its arguments."""
+    found: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is None or each in found:
+            continue
+        found.append(each)
+        waiting += [each.__cause__, each.__context__]
+        waiting += [one for one in each.args if isinstance(one, BaseException)]
+    return found
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

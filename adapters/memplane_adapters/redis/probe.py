@@ -1,0 +1,82 @@
+"""How safe an acknowledged write is, asked of the server itself; the judgement is a pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from redis.exceptions import ResponseError
+
+from memplane_adapters.contract import Durability, StoreError, StoreReason
+from memplane_adapters.redis import errors
+from memplane_adapters.redis.connection import Command, Reply
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    (b"PING",),
+    (b"INFO",),
+    (b"CONFIG", b"GET", b"appendfsync"),
+    (b"CONFIG", b"GET", b"no-appendfsync-on-rewrite"),
+    (b"CONFIG", b"GET", b"maxmemory-policy"),
+)
+LEAST_VERSION: Final = (5, 0)
+"""The first server that tells its replicas what a script did, and not to run it, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the server says; what CONFIG is not allowed to tell is empty."""
+
+    info: Mapping[str, str]
+    config: Mapping[str, str]
+
+
+def read(replies: list[Reply]) -> Findings:
+    """The answers to COMMANDS; a managed server may refuse the CONFIG ones. Raises StoreError."""
+    config: dict[str, str] = {}
+    for index, reply in enumerate(replies):
+        if isinstance(reply, Exception) and not (index > 1 and isinstance(reply, ResponseError)):
+            raise errors.from_exchange(reply) from reply
+        if isinstance(reply, list):
+            texts = [_text(each) for each in reply]
+            config |= dict(zip(texts[::2], texts[1::2], strict=True))
+    lines = (line.partition(":") for line in _text(replies[1]).splitlines())
+    return Findings({name: value for name, colon, value in lines if colon}, config)
+
+
+def judge(findings: Findings) -> Durability:
+    """The level of a write. Raises MISCONFIGURED with what is to be changed."""
+    info, config = findings.info, findings.config
+    _check_version(info.get("redis_version", ""))
+    if info.get("cluster_enabled") == "1":
+        raise _misconfigured("it is a node of a Redis Cluster, which is not supported yet")
+    if info.get("role") == "slave":
+        host, port = info.get("master_host", "?"), info.get("master_port", "?")
+        raise _misconfigured(f"it is a replica; let the url lead to its master, {host}:{port}")
+    policy = config.get("maxmemory-policy") or info.get("maxmemory_policy", "")
+    if policy and policy != "noeviction":
+        raise _misconfigured(
+            f"its maxmemory-policy is {policy}, so it may throw memories away; "
+            'set "maxmemory-policy noeviction"'
+        )
+    if info.get("aof_enabled") != "1":
+        return Durability.BUFFERED
+    kept = config.get("appendfsync") == "always"
+    paused = config.get("no-appendfsync-on-rewrite", "no") != "no"
+    return Durability.DISK if kept and not paused else Durability.PROCESS
+
+
+def _check_version(version: str) -> None:
+    numbers = version.split(".")
+    if len(numbers) < 2 or not all(number.isdecimal() for number in numbers[:2]):
+        raise StoreError(StoreReason.PROTOCOL, f"a Redis of version {version!r}")
+    if (int(numbers[0]), int(numbers[1])) < LEAST_VERSION:
+        raise _misconfigured(f"it is Redis {version}; 5.0 or newer is needed")
+
+
+def _misconfigured(what: str) -> StoreError:
+    return StoreError(StoreReason.MISCONFIGURED, f"this Redis cannot be used: {what}")
+
+
+def _text(reply: Reply) -> str:
+    return reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)

@@ -1,0 +1,137 @@
+"""The key-value promise over Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from memplane_adapters.contract import (
+    EVERY_OP_EXACT,
+    Address,
+    Capabilities,
+    ConditionalWrite,
+    Count,
+    Delete,
+    Durability,
+    Entry,
+    Filter,
+    Kind,
+    Page,
+    Scan,
+    Scope,
+    Stats,
+    Stored,
+    Write,
+    WriteResult,
+)
+from memplane_adapters.kit.errors import closed
+from memplane_adapters.redis import layout, probe, rows
+from memplane_adapters.redis.connection import Command
+from memplane_adapters.redis.engine import Engine
+from memplane_adapters.redis.scans import Scans
+from memplane_adapters.redis.settings import RedisSettings
+from memplane_adapters.redis.writes import Writer
+
+_MIB: Final = 2**20
+_THREAD_BYTES: Final = 65_536
+"""Above this, records are taken apart in a thread."""
+
+CAPABILITIES: Final = Capabilities(
+    filters=EVERY_OP_EXACT,
+    conditional_write=ConditionalWrite.NATIVE,
+    ordered_scan=True,
+    expiry=True,
+    exact_count=True,
+    read_your_writes=True,
+    atomic=True,
+    durability=(Durability.BUFFERED, Durability.PROCESS, Durability.DISK),
+    isolation="key prefix",
+    max_batch_items=256,
+    max_batch_bytes=8 * _MIB,
+    max_item_bytes=8 * _MIB,
+)
+
+
+class RedisKeyValueStore:
+    """Entries."""
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._prefix = settings.prefix
+        self._engine = Engine(settings)
+        self._writer = Writer(self._engine, settings)
+        self._scans = Scans(self._engine, self._writer, settings.prefix)
+
+    async def open(self) -> None:
+        await self._engine.open()
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+    async def ping(self) -> Durability:
+        """Asks how the server is set up, too."""
+        return probe.judge(probe.read(await self._engine.ask(probe.COMMANDS)))
+
+    async def put(
+        self, writes: Sequence[Write[Entry]], *, atomic: bool = False
+    ) -> list[WriteResult]:
+        """An atomic batch has to stay inside one namespace.
+
+        A write without an expected revision whose own is below the one that is there is a CONFLICT.
+        """
+        self._check_open()
+        return await self._writer.put(writes, atomic=atomic) if writes else []
+
+    async def delete(self, deletes: Sequence[Delete], *, atomic: bool = False) -> list[WriteResult]:
+        """An atomic batch has to stay inside one namespace."""
+        self._check_open()
+        return await self._writer.delete(deletes, atomic=atomic) if deletes else []
+
+    async def get(self, addresses: Sequence[Address]) -> list[Stored | None]:
+        """The rows of one namespace are of one moment."""
+        self._check_open()
+        by_space: dict[layout.Space, list[int]] = {}
+        for index, address in enumerate(addresses):
+            space = layout.space_of(self._prefix, address)
+            by_space.setdefault(space, []).append(index)
+        commands: list[Command] = [
+            (b"MGET", *(space.row(addresses[index].key) for index in indexes))
+            for space, indexes in by_space.items()
+        ]
+        found: dict[int, bytes | None] = {}
+        if commands:
+            answers = await self._engine.read(commands)
+            for indexes, values in zip(by_space.values(), answers, strict=True):
+                found.update(zip(indexes, values, strict=True))
+        values = [found[index] for index in range(len(addresses))]
+        if sum(len(value) for value in values if value is not None) < _THREAD_BYTES:
+            return _all_stored(values)
+        return await asyncio.to_thread(_all_stored, values)
+
+    async def scan(self, scan: Scan) -> Page:
+        self._check_open()
+        return await self._scans.page(scan)
+
+    async def count(self, scope: Scope, filter: Filter | None = None) -> Count:
+        self._check_open()
+        return await self._scans.count(scope, filter)
+
+    async def delete_where(
+        self, scope: Scope, filter: Filter | None = None, *, max_revision: int
+    ) -> int:
+        self._check_open()
+        return await self._scans.delete_where(scope, filter, max_revision)
+
+    async def stats(self, kind: Kind) -> Stats:
+        self._check_open()
+        return await self._scans.stats(kind)
+
+    def _check_open(self) -> None:
+        if not self._engine.is_open:
+            raise closed()
+
+
+def _all_stored(values: Sequence[bytes | None]) -> list[Stored | None]:
+    return [None if value is None else rows.decode(value).stored() for value in values]
