@@ -115,7 +115,11 @@ class Backdrop:
 
 def backdrops() -> list[Backdrop]:
     """The servers that can be had here; without one of Qdrant, our double of its REST side."""
-    found = [_own(each.store, each) for each in at_hand() if each.store and each.store.program]
+    found = [
+        _own(each.store, each)
+        for each in at_hand(vectors=True)
+        if each.store and each.store.program
+    ]
     if find_spec("qdrant_client") is not None:
         found.append(Backdrop("qdrant-double", "qdrant", _double))
     return found

@@ -188,7 +188,7 @@ def test_field_29_a_collection_that_vanishes_while_the_gateway_is_down(today: Da
     check_others_are_well(today.client)
 
 
-@pytest.mark.parametrize("lasting", at_hand(), ids=str)
+@pytest.mark.parametrize("lasting", at_hand(vectors=True), ids=str)
 def test_another_embedding_identity(lasting: Choice, servers: Servers, place: Path) -> None:
     """In process too: what is there was made by something else, and stays as it is."""
     _, keys = lasting.keys(servers, place / "store")

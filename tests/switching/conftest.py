@@ -43,7 +43,7 @@ def configured(
     return environ_for(adapter.name, servers.url(choice.store, directory), **ours), ""
 
 
-@pytest.fixture(params=at_hand(), ids=str)
+@pytest.fixture(params=at_hand(vectors=True), ids=str)
 def choice(request: pytest.FixtureRequest) -> Choice:
     """A store."""
     made: Choice = request.param

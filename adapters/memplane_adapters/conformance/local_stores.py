@@ -19,7 +19,7 @@ from memplane_adapters.conformance.servers import (
     launcher_for,
     must_be_at_hand,
 )
-from memplane_adapters.contract import Adapter, Backend, LocalStore
+from memplane_adapters.contract import Adapter, Backend, Kind, LocalStore
 from memplane_gateway.config import Settings, installed
 from memplane_gateway.config.stores import EMBEDDED, AdapterError, find_adapter, make_store
 
@@ -88,6 +88,13 @@ class Choice:
         """The name of the adapter, also of one that cannot be used."""
         return self.name if self.adapter is None else self.adapter.name
 
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What it can keep."""
+        store = self.store
+        found = (Kind.SEMANTIC, Kind.EPISODIC) if store is not None and store.vectors else ()
+        return (*found, Kind.PROCEDURAL) if store is not None and store.key_values else found
+
     def keys(self, servers: Servers, directory: Path) -> tuple[Adapter, Mapping[str, object]]:
         """The adapter, and the settings for that directory. Skips the case, or fails it."""
         if self.adapter is None or self.store is None:
@@ -101,7 +108,7 @@ class Choice:
         return lambda: settings.connect(directory)
 
     def arranged(self, settings: Settings, servers: Servers) -> Settings:
-        """These settings, with the kinds that are searched on this store."""
+        """These settings, with the kinds that it keeps on this store."""
         adapter, keys = self.keys(servers, settings.data_dir)
         routes, here = settings.routes, {"store": self.name}
         return settings.model_copy(
@@ -109,8 +116,8 @@ class Choice:
                 "stores": {**settings.stores, self.name: make_store(adapter.name, keys)},
                 "routes": routes.model_copy(
                     update={
-                        "semantic": routes.semantic.model_copy(update=here),
-                        "episodic": routes.episodic.model_copy(update=here),
+                        kind.value: getattr(routes, kind.value).model_copy(update=here)
+                        for kind in self.kinds
                     }
                 ),
             }
@@ -132,10 +139,14 @@ def choices() -> tuple[Choice, ...]:
     return tuple(found)
 
 
-def at_hand(adapter: str = "") -> list[Choice]:
-    """The local stores that can be had here: of one adapter, or of all."""
+def at_hand(adapter: str = "", *, vectors: bool = False) -> list[Choice]:
+    """The local stores that can be had here: of one adapter or of all; those alone that keep vectors."""
     usable = [choice for choice in choices() if not choice.problem]
-    return [each for each in usable if not adapter or each.adapter_name == adapter]
+    return [
+        each
+        for each in usable
+        if adapter in ("", each.adapter_name) and (Kind.SEMANTIC in each.kinds or not vectors)
+    ]
 
 
 def _choice(adapter: Adapter, store: LocalStore) -> Choice:

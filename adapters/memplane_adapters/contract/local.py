@@ -25,6 +25,10 @@ class LocalStore:
     kept: bool = True
     """Whether what is written is there after a restart. The memory-level cases are run on such
     stores, the store-level ones on all."""
+    vectors: bool = True
+    """Whether it keeps vectors: SEMANTIC and EPISODIC memories."""
+    key_values: bool = False
+    """Whether it keeps key-values: PROCEDURAL memories."""
     prefix: str = ""
     """The key of the adapter's settings that keeps one user of a server apart from the next: a name,
     or the first part of names, of letters, digits and "-". Empty: another directory does that."""

@@ -41,5 +41,5 @@ ADAPTER = Adapter(
     settings=EmbeddedSettings,
     connect=connect,
     from_url=from_url,
-    local=(LocalStore(name="embedded", url="{directory}/memplane.db"),),
+    local=(LocalStore(name="embedded", url="{directory}/memplane.db", key_values=True),),
 )

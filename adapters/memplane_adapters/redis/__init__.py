@@ -31,6 +31,8 @@ ADAPTER = Adapter(
         LocalStore(
             name="redis",
             url="redis://{host}:{ports[0]}/0",
+            vectors=False,
+            key_values=True,
             prefix="prefix",
             program="redis-server",
             arguments=(

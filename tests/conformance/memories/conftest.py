@@ -30,6 +30,9 @@ __all__ = ["abilities", "another", "client", "door", "door_name", "space"]
 STORES = [choice for choice in at_hand() if choice.store is not None and choice.store.kept]
 
 
+_SEARCHES = ("test_text_search.py", "test_vector_search.py")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out what would only come again: the first store has been through all of it."""
     again = {item for item in items if _comes_again(item)}
@@ -46,7 +49,9 @@ def _comes_again(item: pytest.Item) -> bool:
     if not isinstance(store, Choice) or store is STORES[0]:
         # The two kinds that are searched differ in little.
         return kind is Kind.EPISODIC and not over_grpc and not THOROUGH
-    if kind is Kind.PROCEDURAL:  # which stays on the first store
+    if isinstance(kind, Kind) and kind not in store.kinds:  # which stays on the first store
+        return True
+    if Kind.SEMANTIC not in store.kinds and item.path.name in _SEARCHES:
         return True
     # Through both doors, with a kind each; the first store has every pair.
     if kind is (Kind.SEMANTIC if over_grpc else Kind.EPISODIC):
