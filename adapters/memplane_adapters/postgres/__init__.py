@@ -1,0 +1,48 @@
+"""PostgreSQL: a database over psycopg."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+from memplane_adapters.contract import Adapter, Backend, LocalStore
+from memplane_adapters.postgres.settings import PostgresSettings, from_url
+
+__all__ = ["ADAPTER", "PostgresSettings"]
+
+if find_spec("psycopg") is None:
+    raise ModuleNotFoundError("No module named 'psycopg'", name="psycopg")
+
+
+def connect(settings: PostgresSettings, data_dir: Path) -> Backend:  # noqa: ARG001 (a server keeps it)
+    """The key-value promise. The client library is loaded here."""
+    from memplane_adapters.postgres.key_value_store import PostgresKeyValueStore
+
+    return Backend(key_value=PostgresKeyValueStore(settings))
+
+
+_LOGIN = b"\0\3\0\0user\0memplane\0database\0postgres\0\0"
+_LOGIN = (len(_LOGIN) + 4).to_bytes(4, "big") + _LOGIN
+"""The first message of a client; the answer begins with "R" when it may come in, with "E" when not."""
+
+ADAPTER = Adapter(
+    name="postgres",
+    settings=PostgresSettings,
+    connect=connect,
+    from_url=from_url,
+    local=(
+        LocalStore(
+            name="postgres",
+            url="postgresql://memplane@{host}:{ports[0]}/postgres",
+            prefix="schema",
+            program="postgres",
+            starter=(sys.executable, "-m", "memplane_adapters.postgres.local"),
+            arguments=("{directory}", "{host}", "{ports[0]}"),
+            # While it starts it takes connections, too, and refuses whoever wants to log in.
+            ready=(f"tcp://{{host}}:{{ports[0]}}?say={quote(_LOGIN)}&hear=R",),
+            variable="POSTGRES_URL",
+        ),
+    ),
+)

@@ -1,0 +1,241 @@
+"""The connections of a store, and every failure a StoreError.
+
+psycopg's own pool is not used: it connects behind the callers' backs, so that a wrong password is a
+time-out after many seconds, and a server that is back is found by its next try (docs/adr/0013).
+
+Whoever is cancelled leaves at once, and what he has begun is carried out: to cancel a statement
+would take another connection, and the server may not answer there either. The server and a timer
+here end what takes too long; the timer shuts the socket, which psycopg sees as a lost connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import math
+import os
+import select
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias, TypeVar
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from memplane_adapters.contract import StoreError
+from memplane_adapters.kit.errors import closed
+from memplane_adapters.postgres import errors
+from memplane_adapters.postgres.settings import PostgresSettings
+
+T = TypeVar("T")
+Row: TypeAlias = tuple[Any, ...]
+
+_PREPARED_AFTER: Final = 1
+"""How often a statement is sent before it is prepared; there are few, and they come again."""
+_IDLE_PROBE_SECONDS: Final = 60
+
+
+class Session:
+    """One connection, as statements see it.
+
+    Each statement is a transaction by itself, unless one is begun. What is open when the work fails
+    is undone: the connection is closed.
+    """
+
+    def __init__(self, connection: psycopg.AsyncConnection[Row]) -> None:
+        self._connection = connection
+        self.is_late = False
+        """Whether its time was over before it answered."""
+
+    async def rows(self, statement: bytes, *arguments: object) -> list[Row]:
+        """What a statement returns; $1, $2, ... are its arguments."""
+        cursor = self._connection.cursor(binary=True)
+        await cursor.execute(statement, arguments)
+        return await cursor.fetchall()
+
+    async def run(self, statement: bytes, *arguments: object) -> int:
+        """The number of rows that a statement has touched."""
+        cursor = self._connection.cursor(binary=True)
+        await cursor.execute(statement, arguments)
+        return cursor.rowcount
+
+    async def begin(self) -> None:
+        """A transaction in which each statement sees what is there when it starts."""
+        await self.run(b"begin")
+
+    async def begin_snapshot(self) -> None:
+        """A transaction that only reads, all of it as it was with the first statement."""
+        await self.run(b"begin isolation level repeatable read, read only")
+
+    async def commit(self) -> None:
+        await self.run(b"commit")
+
+    async def undo(self) -> None:
+        await self.run(b"rollback")
+
+    def setting(self, name: str) -> str:
+        """What the server said about itself when it was connected."""
+        return self._connection.info.parameter_status(name) or ""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it can be used again: no transaction is open, none of its answers to come."""
+        return self._connection.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+    def is_alive(self) -> bool:
+        """Whether the server has not said farewell since it was used last. Sends nothing."""
+        poll = select.poll()
+        poll.register(self._connection.fileno(), select.POLLIN)
+        if not poll.poll(0):
+            return True
+        try:
+            self._connection.pgconn.consume_input()
+        except psycopg.OperationalError:
+            return False
+        # News about settings or a notice; a farewell would have been followed by the end.
+        return self.is_idle and not poll.poll(0)
+
+    def hang_up(self) -> None:
+        """End what is under way, as if the connection had been lost."""
+        self.is_late = True
+        with socket.socket(fileno=os.dup(self._connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+
+class Engine:
+    """A few connections to one database, made when they are needed."""
+
+    def __init__(self, settings: PostgresSettings) -> None:
+        self._settings = settings
+        self._free: asyncio.Semaphore | None = None
+        """How many more calls may have a connection; None is closed."""
+        self._idle: Final[list[Session]] = []
+        self._under_way: Final[set[asyncio.Task[Any]]] = set()
+
+    def open(self) -> None:
+        """Sends nothing."""
+        if self._free is None:
+            self._free = asyncio.Semaphore(self._settings.connections)
+
+    async def close(self) -> None:
+        """Wait for the calls under way, and close the connections."""
+        self._free = None
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+        while self._idle:
+            await self._idle.pop().close()
+
+    @property
+    def is_open(self) -> bool:
+        return self._free is not None
+
+    async def call(self, work: Callable[[Session], Awaitable[T]]) -> T:
+        """Have work done on a connection. Raises StoreError and nothing else but CancelledError."""
+        free = self._free
+        if free is None:
+            raise closed()
+        await self._reserve(free)
+        if self._free is not free:  # closed meanwhile
+            free.release()
+            raise closed()
+        task = asyncio.ensure_future(self._carry_out(work))
+        self._under_way.add(task)
+        task.add_done_callback(functools.partial(self._done, free))
+        await asyncio.wait((task,))
+        return task.result()
+
+    async def _reserve(self, free: asyncio.Semaphore) -> None:
+        if not free.locked():
+            await free.acquire()
+            return
+        seconds = self._settings.connect_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                await free.acquire()
+        except TimeoutError:
+            raise errors.crowded(self._settings.connections, seconds) from None
+
+    def _done(self, free: asyncio.Semaphore, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        free.release()
+        if not task.cancelled():
+            task.exception()  # nobody may be left to look at it
+
+    async def _carry_out(self, work: Callable[[Session], Awaitable[T]]) -> T:
+        session = await self._session()
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._settings.timeout, session.hang_up)
+        reusable = False
+        try:
+            result = await work(session)
+            reusable = True
+            return result
+        except Exception as error:
+            reusable = not errors.is_read_only(error)
+            raise self._failure(error, session) from error
+        finally:
+            timer.cancel()
+            if reusable and not session.is_late and session.is_idle:
+                self._idle.append(session)
+            else:
+                await session.close()
+
+    def _failure(self, error: Exception, session: Session) -> StoreError:
+        return (
+            errors.late(self._settings.timeout) if session.is_late else errors.from_exception(error)
+        )
+
+    async def _session(self) -> Session:
+        """The connection that was used last and is still there, else a new one."""
+        while self._idle:
+            session = self._idle.pop()
+            if session.is_alive():
+                return session
+            await session.close()
+        try:
+            return await _connect(self._settings)
+        except Exception as error:
+            raise errors.from_connecting(error) from error
+
+
+async def _connect(settings: PostgresSettings) -> Session:
+    connection = await psycopg.AsyncConnection.connect(
+        **_parameters(settings),
+        autocommit=True,
+        prepare_threshold=_PREPARED_AFTER if settings.prepared_statements else None,
+        cursor_factory=psycopg.AsyncRawCursor,
+    )
+    return Session(connection)
+
+
+def _parameters(settings: PostgresSettings) -> dict[str, Any]:
+    """What libpq is told."""
+    given = conninfo_to_dict(settings.url)
+    milliseconds = math.ceil(settings.timeout * 1000)
+    ours = {
+        "user": settings.user,
+        "password": settings.password,
+        "sslrootcert": settings.ca_file,
+        "sslmode": "verify-full" if settings.ca_file and "sslmode" not in given else "",
+    }
+    usual: dict[str, Any] = {
+        "application_name": "memplane",
+        "keepalives_idle": _IDLE_PROBE_SECONDS,
+        "tcp_user_timeout": milliseconds,
+    }
+    options = (
+        f"{given.get('options') or ''} -c statement_timeout={milliseconds}"
+        f" -c idle_in_transaction_session_timeout={milliseconds}"
+        r" -c default_transaction_isolation=read\ committed"
+    )
+    return {
+        **usual,
+        **given,
+        **{name: value for name, value in ours.items() if value},
+        "options": options.strip(),
+        "client_encoding": "UTF8",
+        "connect_timeout": math.ceil(settings.connect_timeout),
+    }

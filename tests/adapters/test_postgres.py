@@ -1,0 +1,17 @@
+"""The PostgreSQL store keeps the contract, on a real server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from memplane_adapters.conformance.local_stores import Servers, choices
+from memplane_adapters.conformance.stores import *  # noqa: F403 (the cases)
+from memplane_adapters.conformance.stores import BackendFactory
+
+
+@pytest.fixture
+def backend_factory(servers: Servers, tmp_path: Path) -> BackendFactory:
+    (postgres,) = (choice for choice in choices() if choice.adapter_name == "postgres")
+    return postgres.backend_factory(servers, tmp_path)
