@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from memplane_adapters.contract import (
@@ -48,12 +48,19 @@ class Rows:
 
     def __init__(self, layout: Layout) -> None:
         self._put = layout.statement(_PUT)
+        self._put_any = layout.statement(_INSERT + _REPLACE)
+        self._put_first = layout.statement(_INSERT + _KEEP)
+        self._put_next = layout.statement(_UPDATE)
         self._delete = layout.statement(_DELETE)
         self._fetch = layout.statement(_FETCH)
+        self._fetch_one = layout.statement(_FETCH_ONE)
 
     async def get(self, session: Session, addresses: Sequence[Address]) -> list[Stored | None]:
         """Rows by address; None where there is none."""
         ids = [point_id(address) for address in addresses]
+        if len(ids) == 1:
+            rows = await session.rows(self._fetch_one, ids[0])
+            return [Stored(rows[0][0]) if rows else None]
         found = await self.load(session, ids)
         return [found.get(one) for one in ids]
 
@@ -75,6 +82,8 @@ class Rows:
                 batch.add(index, *_columns(write))
             except ValueError as error:  # NaN, an unpaired surrogate, U+0000 in a label
                 results[index] = _refused(write.entry, error)
+        if len(writes) == 1 and not results:
+            return [await self._put_one(session, *batch.only())]
         if results and atomic:
             return [results.get(index, NOT_TRIED) for index in range(len(writes))]
 
@@ -84,6 +93,20 @@ class Rows:
 
         results.update(await _carry_out(session, batch, one_wave, atomic=atomic))
         return [results[index] for index in range(len(writes))]
+
+    async def _put_one(
+        self, session: Session, one: UUID, expected: int | None, *columns: object
+    ) -> WriteResult:
+        """As a batch of one, but in a third of the time."""
+        if expected:
+            # Tenant, kind and place stand in the id.
+            revision, update_time, time, expire_time, _, _, _, fields, record = columns
+            values = (revision, update_time, time, expire_time, fields, record)
+            touched = await session.run(self._put_next, one, expected, *values)
+        else:
+            statement = self._put_any if expected is None else self._put_first
+            touched = await session.run(statement, one, *columns)
+        return APPLIED if touched else CONFLICT
 
     async def delete(
         self, session: Session, deletes: Sequence[Delete], *, atomic: bool
@@ -133,6 +156,11 @@ class _Batch:
 
     waves: list[_Wave] = field(default_factory=list)
     _seen: dict[UUID, int] = field(default_factory=dict)
+
+    def only(self) -> tuple[Any, ...]:
+        """The row to send of the one item."""
+        ((_, row),) = self.waves[0].rows.values()
+        return row
 
     def add(self, index: int, one: UUID, *rest: object) -> None:
         number = self._seen.get(one, 0)
@@ -270,4 +298,23 @@ _DELETE: Final = """
     )
     select held.id, gone.id is not null from held left join gone on gone.id = held.id
 """
+_INSERT: Final = """
+    insert into {schema}.entry as entry
+        (id, revision, update_time, time, expire_time, tenant, kind, place, fields, record)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+    on conflict (id) do
+"""
+_KEEP: Final = "nothing"
+_REPLACE: Final = """
+    update
+    set revision = excluded.revision, update_time = excluded.update_time, time = excluded.time,
+        expire_time = excluded.expire_time, fields = excluded.fields, record = excluded.record
+    where excluded.revision >= entry.revision
+"""
+_UPDATE: Final = """
+    update {schema}.entry
+    set revision = $3, update_time = $4, time = $5, expire_time = $6, fields = $7, record = $8
+    where id = $1 and revision = $2
+"""
+_FETCH_ONE: Final = "select record from {schema}.entry where id = $1"
 _FETCH: Final = "select id, record from {schema}.entry where id = any ($1::uuid[])"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 _SCHEMA: Final = re.compile(r"(?!pg_)[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _SCHEMES: Final = ("postgresql", "postgres")
@@ -83,7 +83,9 @@ def from_url(url: str) -> Mapping[str, object]:
             keys[name] = _read(value, _OURS[name])
         else:
             theirs.append((name, value))
-    return {"url": urlunsplit(parts._replace(netloc=hosts, query=urlencode(theirs))), **keys}
+    query = urlencode(theirs, quote_via=quote)  # libpq takes a plus for a plus
+    address = f"{parts.scheme}://{hosts}{parts.path}"
+    return {"url": f"{address}?{query}" if query else address, **keys}
 
 
 def _read(text: str, kind: type) -> object:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -153,6 +156,85 @@ def test_a_frozen_one_can_be_ended(server: Server, end: Callable[[Server], None]
     assert gone(server.pid)
     end(server)
     assert status(server.start()) == 200
+
+
+# Has a child that leaves its group, as PostgreSQL's do; the child counts into a file.
+FAMILY = """
+import os, sys, time
+directory, host, port = sys.argv[1:]
+if os.fork() == 0:
+    os.setsid()
+    with open(directory + "/pid", "w") as file: file.write(str(os.getpid()))
+    while True:
+        with open(directory + "/ticks", "a") as file: file.write(".")
+        time.sleep(0.01)
+import socket
+line = socket.create_server((host, int(port)))
+while True: line.accept()
+"""
+
+
+def test_a_signal_reaches_those_who_left_the_group(tmp_path: Path) -> None:
+    store = LocalStore(
+        name="family",
+        url="",
+        program="python",
+        arguments=("-c", FAMILY, "{directory}", "{host}", "{ports[0]}"),
+        ready=("tcp://{host}:{ports[0]}",),
+    )
+    ticks = tmp_path / "data/ticks"
+
+    def size() -> int:
+        return ticks.stat().st_size if ticks.exists() else 0
+
+    def state(pid: int) -> str:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+    with Server(store, tmp_path, PYTHON) as server:
+        until(lambda: size() > 0)
+        child = int((tmp_path / "data/pid").read_text())
+        server.pause()
+        until(lambda: state(child) == "T")
+        frozen = size()
+        server.resume()
+        until(lambda: size() > frozen)
+        server.kill()
+        until(lambda: gone(child))
+        server.start()
+        until(lambda: (tmp_path / "data/pid").read_text() not in ("", str(child)))
+        child = int((tmp_path / "data/pid").read_text())
+        server.stop()
+        until(lambda: gone(child))
+
+
+def test_one_that_is_to_answer_is_asked() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+
+        def serve(answer: bytes) -> threading.Thread:
+            def once() -> None:
+                line, _ = listening.accept()
+                with line:
+                    heard.append(line.recv(100))
+                    line.sendall(answer)
+
+            thread = threading.Thread(target=once)
+            thread.start()
+            return thread
+
+        for answer, right in ((b"+PONG", True), (b"-LOADING", False), (b"", False)):
+            heard: list[bytes] = []
+            thread = serve(answer)
+            assert answers(f"{address}?say=PING%0D%0A%00&hear=%2BPO") is right
+            thread.join()
+            assert heard == [b"PING\r\n\0"]
+
+
+def test_a_starter_becomes_the_program(tmp_path: Path) -> None:
+    made = 'import os, sys; os.environ["WHO"] = "made ready"; os.execv(sys.argv[1], sys.argv[1:])'
+    store = dataclasses.replace(STORE, starter=(sys.executable, "-c", made))
+    with Server(store, tmp_path, PYTHON) as server:
+        assert "serving for made ready" in server.log
 
 
 def test_one_that_ends_says_what_it_said(tmp_path: Path) -> None:
