@@ -57,6 +57,9 @@ class Reason(StrEnum):
     CANCELLED = "CANCELLED"
     GATEWAY_BUG = "GATEWAY_BUG"
     REPLY_TOO_LARGE = "REPLY_TOO_LARGE"
+    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
+    REQUEST_RUNNING = "REQUEST_RUNNING"
+    ATOMIC_REFUSED = "ATOMIC_REFUSED"
 
 
 AMBIGUOUS: Mapping[str, str] = MappingProxyType({"ambiguous": "true"})

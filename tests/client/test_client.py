@@ -297,6 +297,20 @@ def test_large_batches_are_split(gateway: FakeGateway) -> None:
         assert len(client.delete_many(refs).failed) == 0
 
 
+def test_atomic_is_said_and_never_split(gateway: FakeGateway) -> None:
+    with Client(gateway.target) as client:
+        refs = [Ref(Kind.PROCEDURAL, (), f"{i}") for i in range(1001)]
+        client.put_many([Put(ref) for ref in refs[:2]], atomic=True)
+        client.delete_many(refs[:2], atomic=True)
+        client.delete_many(refs[:2])
+        assert [request.atomic for request in gateway.requests] == [True, True, False]
+        with pytest.raises(memplane.InvalidArgument, match="atomic"):
+            client.put_many([Put(ref) for ref in refs], atomic=True)
+        with pytest.raises(memplane.InvalidArgument, match="atomic"):
+            client.delete_many(refs, atomic=True)
+        assert len(gateway.requests) == 3
+
+
 def test_a_part_that_fails_does_not_hide_the_parts_before_it(gateway: FakeGateway) -> None:
     refs = [Ref(Kind.SEMANTIC, (), f"{i}") for i in range(2100)]
     puts = [Put(ref) for ref in refs]

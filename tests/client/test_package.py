@@ -140,7 +140,9 @@ def test_every_field_of_a_request_can_be_said() -> None:
         "CountMemoriesRequest": "kind namespace exact_namespace filter consistency_token",
         "GetMemoriesRequest": "refs view consistency_token",
         "SearchMemoriesRequest": "queries consistency_token",
-        "PutMemoriesRequest": "puts request_id min_durability",
+        "PutMemoriesRequest": "puts request_id min_durability atomic",
+        "UpdateMemoriesRequest": "updates request_id min_durability",
+        "DeleteMemoriesRequest": "deletes request_id min_durability atomic",
         "WriteResult": "ref outcome error etag revision create_time update_time expire_time "
         "searchable replayed durability replicas_acked visible",
         "SearchResult": "hits mode approximate filter notice truncated",

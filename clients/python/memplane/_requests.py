@@ -292,6 +292,17 @@ class WriteOptions:
 
     min_durability: Durability | str | None
     request_id: str | None
+    atomic: bool = False
+
+    def refuse_parts(self) -> None:
+        """Refuses to send a batch in parts when it is atomic.
+
+        Raises:
+            InvalidArgument: It is.
+        """
+        if self.atomic:
+            limits = f"{MAX_ITEMS} items and {MAX_BYTES} bytes"
+            raise InvalidArgument.at("atomic", f"an atomic batch is one call: at most {limits}")
 
     def request_id_of(self, part: int) -> str:
         """The request id of a part of a batch: each call to the gateway needs one of its own."""
@@ -361,11 +372,14 @@ class WriteCall:
 
     def request(self, items: Sequence[Message], options: WriteOptions, part: int) -> Any:
         """The request of one part."""
-        return self.request_type(
+        request = self.request_type(
             **{self.field: items},
             request_id=options.request_id_of(part),
             min_durability=options.durability(),
         )
+        if _values.flag(options.atomic, "atomic"):
+            request.atomic = True
+        return request
 
     def refs(self, items: Iterable[Any]) -> list[memory_pb2.MemoryRef]:
         """The refs of items."""

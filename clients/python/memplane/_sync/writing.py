@@ -23,7 +23,8 @@ class Writing(Base):
 
     All calls take these: `min_durability` refuses the call with FailedPrecondition when the route
     reaches less; `request_id` (at most 128 bytes) makes a retry recognisable, and is minted when not
-    given; `timeout` is in seconds, None means the client's.
+    given, a new one for each call: give your own to send a call again, with the same arguments, and it
+    takes effect once (`replayed` says that it had); `timeout` is in seconds, None means the client's.
 
     Keys left empty are minted here, as UUIDv7, so that a retry cannot make a second memory; together
     with a `request_id` of the caller's they are left to the gateway, which derives them from it.
@@ -101,14 +102,17 @@ class Writing(Base):
         self,
         puts: Iterable[Put | Memory],
         *,
+        atomic: bool = False,
         min_durability: Durability | str | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> WriteResults:
         """Writes whole memories; those that were read are written as they were (see `Put.of`).
 
-        A batch is not atomic. Over 1,000 items or 3 MiB it is sent in several calls, each with
-        `timeout`; when one of those fails after others succeeded, its error stands at its items.
+        A batch is not atomic, unless `atomic` asks for all or nothing: that is for PROCEDURAL
+        memories of one namespace, and one refused item refuses the others (ATOMIC_REFUSED). Over
+        1,000 items or 3 MiB a batch is sent in several calls, each with `timeout`; when one of those
+        fails after others succeeded, its error stands at its items. An atomic one is refused then.
 
         Returns:
             One result an item, in order. An item that was refused has an `error`.
@@ -117,7 +121,7 @@ class Writing(Base):
             InvalidArgument: Something is not as it must be; nothing was written.
             MemplaneError: The call failed as a whole.
         """
-        options = _requests.WriteOptions(min_durability, request_id)
+        options = _requests.WriteOptions(min_durability, request_id, atomic)
         messages = _requests.put_messages(puts, mint=request_id is None)
         return self._write(_requests.PUT, messages, options, timeout)
 
@@ -233,12 +237,13 @@ class Writing(Base):
         self,
         deletes: Iterable[Ref | Delete],
         *,
+        atomic: bool = False,
         min_durability: Durability | str | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> WriteResults:
         """Deletes memories by ref. Returns, raises and splits as `put_many`."""
-        options = _requests.WriteOptions(min_durability, request_id)
+        options = _requests.WriteOptions(min_durability, request_id, atomic)
         messages = _requests.delete_messages(deletes)
         return self._write(_requests.DELETE, messages, options, timeout)
 
@@ -251,6 +256,7 @@ class Writing(Base):
     ) -> WriteResults:
         parts = _requests.split(items)
         if len(parts) > 1:
+            options.refuse_parts()
             _requests.refuse_twice(call.refs(items), call.field)
         written = Written()
         for number, part in enumerate(parts):

@@ -126,6 +126,21 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     fewer at a time.
     Example: {"reason": "REPLY_TOO_LARGE", "metadata": {"limit_bytes": "16777216"}}
     """
+    ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 26
+    """The request id was used before for a call with another body
+    (ALREADY_EXISTS): mint a new one for each call. Nothing was written.
+    Example: {"reason": "REQUEST_ID_REUSED", "metadata": {"request_id": "0198f3c1"}}
+    """
+    ERROR_REASON_REQUEST_RUNNING: _ErrorReason.ValueType  # 27
+    """A call with this request id is still running (ABORTED): try again after the
+    delay, and hear its outcome.
+    Example: {"reason": "REQUEST_RUNNING", "metadata": {"request_id": "0198f3c1"}}
+    """
+    ERROR_REASON_ATOMIC_REFUSED: _ErrorReason.ValueType  # 28
+    """Another item of an atomic call was refused, so this one was not written
+    either (ABORTED); `refused` is the index of the first that was.
+    Example: {"reason": "ATOMIC_REFUSED", "metadata": {"refused": "3"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the stable name of what went wrong. It is the `reason` of the
@@ -236,5 +251,20 @@ ERROR_REASON_REPLY_TOO_LARGE: ErrorReason.ValueType  # 25
 """What was asked for does not fit into one reply (RESOURCE_EXHAUSTED): ask for
 fewer at a time.
 Example: {"reason": "REPLY_TOO_LARGE", "metadata": {"limit_bytes": "16777216"}}
+"""
+ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 26
+"""The request id was used before for a call with another body
+(ALREADY_EXISTS): mint a new one for each call. Nothing was written.
+Example: {"reason": "REQUEST_ID_REUSED", "metadata": {"request_id": "0198f3c1"}}
+"""
+ERROR_REASON_REQUEST_RUNNING: ErrorReason.ValueType  # 27
+"""A call with this request id is still running (ABORTED): try again after the
+delay, and hear its outcome.
+Example: {"reason": "REQUEST_RUNNING", "metadata": {"request_id": "0198f3c1"}}
+"""
+ERROR_REASON_ATOMIC_REFUSED: ErrorReason.ValueType  # 28
+"""Another item of an atomic call was refused, so this one was not written
+either (ABORTED); `refused` is the index of the first that was.
+Example: {"reason": "ATOMIC_REFUSED", "metadata": {"refused": "3"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

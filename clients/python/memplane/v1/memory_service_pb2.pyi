@@ -282,7 +282,10 @@ class WriteResult(_message.Message):
     searchable: _builtins.bool
     """Whether VECTOR or KEYWORD search can find it."""
     replayed: _builtins.bool
-    """Whether this is the outcome of an earlier try with the same request id."""
+    """Whether this is the outcome of an earlier try with the same request id. The
+    version and the times are then those of that try; update_time and
+    expire_time are absent when others have written the memory since.
+    """
     durability: _durability_pb2.Durability.ValueType
     """How safe the write is, as reached."""
     replicas_acked: _builtins.int
@@ -379,13 +382,28 @@ class PutMemoriesRequest(_message.Message):
     PUTS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     MIN_DURABILITY_FIELD_NUMBER: _builtins.int
+    ATOMIC_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a retry of the same call recognisable, at most 128 bytes; clients
     mint a UUIDv7. Keys left empty are derived from it. Empty means none.
+
+    Each memory remembers its last 16 writes for 24 hours. The same id and body
+    again: the first outcome, and nothing is written. Another body:
+    ALREADY_EXISTS (REQUEST_ID_REUSED), and nothing is written; it is noticed
+    where both calls name the same memory. While the first still runs in this
+    gateway the call waits for it a little, and then is ABORTED
+    (REQUEST_RUNNING) with a delay. What was refused, and what was UNCHANGED,
+    left no trace: it is decided anew.
     """
     min_durability: _durability_pb2.Durability.ValueType
     """Refuse the call with FAILED_PRECONDITION when a route reaches less.
     UNSPECIFIED accepts the route's level.
+    """
+    atomic: _builtins.bool
+    """Write all items or none. Only PROCEDURAL memories of one namespace, else
+    INVALID_ARGUMENT; UNIMPLEMENTED where the store is not atomic. When one item
+    is refused nothing is written: it has its error, and the others have ABORTED
+    (ATOMIC_REFUSED). Default false.
     """
     @_builtins.property
     def puts(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemoryPut]:
@@ -397,10 +415,11 @@ class PutMemoriesRequest(_message.Message):
         puts: _abc.Iterable[Global___MemoryPut] | None = ...,
         request_id: _builtins.str = ...,
         min_durability: _durability_pb2.Durability.ValueType = ...,
+        atomic: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["min_durability", b"min_durability", "puts", b"puts", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["atomic", b"atomic", "min_durability", b"min_durability", "puts", b"puts", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -723,10 +742,20 @@ class DeleteMemoriesRequest(_message.Message):
     DELETES_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     MIN_DURABILITY_FIELD_NUMBER: _builtins.int
+    ATOMIC_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """As in PutMemoriesRequest."""
+    """As in PutMemoriesRequest, but noted in the control store for 24 hours, since
+    a delete leaves no memory: another body is always noticed, and without the
+    control store the call is UNAVAILABLE and nothing is deleted. A retry leaves
+    alone what was created after the first try had begun. After a try that broke
+    off it may hear MISSING of what that try deleted.
+    """
     min_durability: _durability_pb2.Durability.ValueType
     """As in PutMemoriesRequest."""
+    atomic: _builtins.bool
+    """Delete all items or none, as in PutMemoriesRequest. What is missing is no
+    refusal. Default false.
+    """
     @_builtins.property
     def deletes(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemoryDelete]:
         """What to delete; no ref twice."""
@@ -737,10 +766,11 @@ class DeleteMemoriesRequest(_message.Message):
         deletes: _abc.Iterable[Global___MemoryDelete] | None = ...,
         request_id: _builtins.str = ...,
         min_durability: _durability_pb2.Durability.ValueType = ...,
+        atomic: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deletes", b"deletes", "min_durability", b"min_durability", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["atomic", b"atomic", "deletes", b"deletes", "min_durability", b"min_durability", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

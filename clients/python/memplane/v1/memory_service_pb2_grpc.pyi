@@ -33,7 +33,12 @@ class MemoryServiceStub:
     What can be known before any store is asked (shape, limits, the same ref
     twice in a write) fails the whole call and nothing is written. What only a
     store knows (a precondition, one refused item) is said per item while the
-    call is OK. Items of one batch are not atomic together.
+    call is OK. Items of one batch are not atomic together, unless `atomic` asks
+    for it.
+
+    A write with a request id takes effect once, however often it is sent within
+    24 hours: a retry with the same body hears the first outcome, `replayed`. The
+    id is scoped to the tenant and the rpc and covers the whole call.
     """
 
     @_typing.overload
@@ -77,7 +82,12 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     What can be known before any store is asked (shape, limits, the same ref
     twice in a write) fails the whole call and nothing is written. What only a
     store knows (a precondition, one refused item) is said per item while the
-    call is OK. Items of one batch are not atomic together.
+    call is OK. Items of one batch are not atomic together, unless `atomic` asks
+    for it.
+
+    A write with a request id takes effect once, however often it is sent within
+    24 hours: a retry with the same body hears the first outcome, `replayed`. The
+    id is scoped to the tenant and the rpc and covers the whole call.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -117,7 +127,12 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
     What can be known before any store is asked (shape, limits, the same ref
     twice in a write) fails the whole call and nothing is written. What only a
     store knows (a precondition, one refused item) is said per item while the
-    call is OK. Items of one batch are not atomic together.
+    call is OK. Items of one batch are not atomic together, unless `atomic` asks
+    for it.
+
+    A write with a request id takes effect once, however often it is sent within
+    24 hours: a retry with the same body hears the first outcome, `replayed`. The
+    id is scoped to the tenant and the rpc and covers the whole call.
     """
 
     @_abc_1.abstractmethod

@@ -9,6 +9,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from memplane.v1 import memory_pb2 as _memory_pb2
 from memplane.v1 import value_pb2 as _value_pb2
 import builtins as _builtins
@@ -21,6 +22,32 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _WriteOperation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WriteOperationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WriteOperation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WRITE_OPERATION_UNSPECIFIED: _WriteOperation.ValueType  # 0
+    """Not known."""
+    WRITE_OPERATION_PUT: _WriteOperation.ValueType  # 1
+    """PutMemories."""
+    WRITE_OPERATION_UPDATE: _WriteOperation.ValueType  # 2
+    """UpdateMemories."""
+
+class WriteOperation(_WriteOperation, metaclass=_WriteOperationEnumTypeWrapper):
+    """WriteOperation is the sort of call that a write came from. Request ids are
+    scoped to it.
+    """
+
+WRITE_OPERATION_UNSPECIFIED: WriteOperation.ValueType  # 0
+"""Not known."""
+WRITE_OPERATION_PUT: WriteOperation.ValueType  # 1
+"""PutMemories."""
+WRITE_OPERATION_UPDATE: WriteOperation.ValueType  # 2
+"""UpdateMemories."""
+Global___WriteOperation: _TypeAlias = WriteOperation  # noqa: Y015
 
 @_typing.final
 class Record(_message.Message):
@@ -79,7 +106,9 @@ class Record(_message.Message):
 
     @_builtins.property
     def tokens(self) -> _containers.RepeatedCompositeFieldContainer[Global___WriteToken]:
-        """The last 16 writes, newest last."""
+        """The last 16 writes that had a request id, newest last; none older than 24
+        hours when the record was written.
+        """
 
     def __init__(
         self,
@@ -194,7 +223,9 @@ Global___Content: _TypeAlias = Content  # noqa: Y015
 
 @_typing.final
 class WriteToken(_message.Message):
-    """WriteToken remembers one write, so that its retry can be recognised."""
+    """WriteToken remembers one write, so that its retry can be recognised. Its time
+    is in its revision: milliseconds since 1970, shifted left by 16.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -203,16 +234,19 @@ class WriteToken(_message.Message):
     BODY_HASH_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request id of the call."""
     item_index: _builtins.int
     """The item's place in the call."""
     body_hash: _builtins.bytes
-    """Hash of the item's body."""
+    """BLAKE2b (16 bytes) of all that the call asked for, every item in order."""
     revision: _builtins.int
     """The revision that the write made."""
     outcome: _builtins.int
     """The WriteOutcome that it had."""
+    operation: Global___WriteOperation.ValueType
+    """What sort of call it was."""
     def __init__(
         self,
         *,
@@ -221,10 +255,11 @@ class WriteToken(_message.Message):
         body_hash: _builtins.bytes = ...,
         revision: _builtins.int = ...,
         outcome: _builtins.int = ...,
+        operation: Global___WriteOperation.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_hash", b"body_hash", "item_index", b"item_index", "outcome", b"outcome", "request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_hash", b"body_hash", "item_index", b"item_index", "operation", b"operation", "outcome", b"outcome", "request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
