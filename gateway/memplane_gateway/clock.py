@@ -15,6 +15,16 @@ def wall_micros() -> int:
     return time.time_ns() // 1000
 
 
+def revision_at(micros: int) -> int:
+    """The first revision of a wall time, in microseconds since 1970."""
+    return (micros // 1000) << _COUNTER_BITS
+
+
+def micros_of(revision: int) -> int:
+    """The wall time of a revision, in microseconds since 1970 and exact to the millisecond."""
+    return (revision >> _COUNTER_BITS) * 1000
+
+
 class Clock:
     """Wall time, and revisions that never go back.
 
@@ -35,7 +45,7 @@ class Clock:
 
     def revision(self, above: int = 0) -> int:
         """The next revision, above all before and above the given one."""
-        physical = (self._wall() // 1000) << _COUNTER_BITS
+        physical = revision_at(self._wall())
         with self._lock:
             self._last = max(physical, self._last + 1, above + 1)
             return self._last

@@ -12,6 +12,7 @@ from memplane_adapters.contract import (
     Entry,
     KeyValueStore,
     Kind,
+    Scope,
     StoreError,
     VectorStore,
     Write,
@@ -63,6 +64,35 @@ class ControlStore:
         (stored,) = await self._store.get([_SECRET])
         assert stored is not None, "what stood in the way of the write is there"
         return stored.record
+
+    async def read(self, address: Address) -> bytes | None:
+        """What was written there, expired or not. Raises StoreError."""
+        (stored,) = await self._store.get([address])
+        return None if stored is None else stored.record
+
+    async def write(
+        self,
+        address: Address,
+        record: bytes,
+        *,
+        revision: int,
+        expected: int,
+        expire_time: int | None = None,
+    ) -> bool:
+        """Write in place of the revision `expected` (0: of nothing); False when another is there.
+
+        Raises StoreError.
+        """
+        entry = replace(self._entry(address, record), revision=revision, expire_time=expire_time)
+        (result,) = await self._store.put([Write(entry, expected)])
+        if result.error is not None:
+            raise result.error
+        return result.status is WriteStatus.APPLIED
+
+    async def sweep(self, namespace: tuple[str, ...], *, max_revision: int) -> int:
+        """Delete what was written below a namespace up to a revision; says how much."""
+        scope = Scope("", Kind.CONTROL, alive_at=0, namespace=namespace)
+        return await self._store.delete_where(scope, max_revision=max_revision)
 
     async def make_ready(self, store: VectorStore, collection: Collection, place: Place) -> None:
         """Have a store make a collection ready, or check it, and remember that it was made there.

@@ -40,6 +40,7 @@ from memplane_gateway.layers import Layer, StackedKeyValueStore, StackedVectorSt
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.memories import Memories
 from memplane_gateway.memory.model import Mode
+from memplane_gateway.memory.removals import RemovalNotes
 from memplane_gateway.memory.shelf import KeyValueShelf, Shelf, VectorShelf
 from memplane_gateway.memory.tokens import PageTokens
 from memplane_gateway.routes import Route, Router
@@ -113,6 +114,7 @@ class Gateway:
         self._backends = _Backends(settings)
         control = self._backends.key_value(CONTROL_STORE, "the control store")
         self._control = ControlStore(control, self._clock)
+        self._notes = RemovalNotes(self._control, self._clock)
         self._router: Router | None = None
         self._server: aio.Server | None = None
         self._socket: tuple[int, int] | None = None
@@ -151,7 +153,7 @@ class Gateway:
                 raise StartError(f"the {route.kind.value} route: {fault}")
         self.notices = _notices(self.settings, self._router)
         services = (
-            MemoryService(self._router, self._clock),
+            MemoryService(self._router, self._clock, self._notes),
             AdminService(self._router, self._clock, self.notices),
         )
         self.handlers = intercepted(
@@ -207,6 +209,7 @@ class Gateway:
             sockets.remove(self.settings.address.path, self._socket)
         if self._router is not None:
             await self._router.close()
+        await self._notes.close()
         await self._control.close()
 
     async def _let_calls_end(self, seconds: float) -> None:

@@ -17,6 +17,8 @@ from memplane_gateway.memory.model import (
     Content,
     Episode,
     EpisodeType,
+    Operation,
+    Outcome,
     Provenance,
     Record,
     WriteToken,
@@ -86,8 +88,16 @@ records = st.builds(
     embedding=st.one_of(st.none(), st.just(EmbeddingIdentity("hash", "m", 8))),
     provenance=st.builds(Provenance, short, short, short),
     tokens=st.lists(
-        st.builds(WriteToken, short, st.integers(0, 999), st.binary(), st.integers(1), st.just(1)),
-        max_size=0,
+        st.builds(
+            WriteToken,
+            st.sampled_from([Operation.PUT, Operation.UPDATE]),
+            short,
+            st.integers(0, 999),
+            st.binary(min_size=16, max_size=16),
+            st.integers(1, 2**63 - 1),
+            st.sampled_from(Outcome),
+        ),
+        max_size=16,
     ).map(tuple),
 )
 

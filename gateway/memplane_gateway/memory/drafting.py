@@ -9,6 +9,7 @@ from memplane_adapters.contract import EmbeddingIdentity, Kind, Value, Vector
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason, Violation, invalid
 from memplane_gateway.limits import ATTRIBUTE_ITEMS, MEMORY_BYTES, VALUE_ITEMS
+from memplane_gateway.memory.idempotency import Mark
 from memplane_gateway.memory.model import (
     ABSENT,
     Content,
@@ -53,7 +54,7 @@ class Draft:
 
     def finished(
         self,
-        put: Put | Update,
+        item: Put | Update,
         stamp: Stamp,
         vector: Vector | None,
         identity: EmbeddingIdentity | None,
@@ -67,10 +68,11 @@ class Draft:
             expire_time, ttl = self.expiry.at(update_time), self.expiry.ttl
         elif before is not None:
             expire_time, ttl = before.expire_time, before.ttl
+        revision = stamp.clock.revision(before.revision if before else 0)
         record = Record(
-            address=put.address,
+            address=item.address,
             content=content,
-            revision=stamp.clock.revision(before.revision if before else 0),
+            revision=revision,
             create_time=before.create_time if before and self.alive else update_time,
             update_time=update_time,
             expire_time=expire_time,
@@ -78,6 +80,7 @@ class Draft:
             content_hash=stamp.fingerprint(content),
             embedding=identity if vector is not None else None,
             provenance=stamp.provenance,
+            tokens=stamp.mark.tokens_after(before, item.index, revision, self.outcome, stamp.now),
         )
         return RowWrite(Row(record, vector), before.revision if before else 0)
 
@@ -90,6 +93,7 @@ class Stamp:
     clock: Clock
     fingerprint: Fingerprint
     provenance: Provenance
+    mark: Mark
 
 
 def draft_put(

@@ -60,17 +60,19 @@ class Memories:
         """End what goes on behind callers' backs."""
         await self._writer.close()
 
-    async def put(self, caller: Caller, puts: Sequence[Put]) -> list[Written]:
-        """Write whole memories."""
-        return await self._writer.put(caller, puts)
+    async def put(
+        self, caller: Caller, puts: Sequence[Put], *, atomic: bool = False
+    ) -> list[Written]:
+        """Write whole memories; `atomic` all or none."""
+        return await self._writer.put(caller, puts, atomic=atomic)
 
     async def update(self, caller: Caller, updates: Sequence[Update]) -> list[Written]:
         """Change parts of memories."""
         return await self._writer.update(caller, updates)
 
-    async def delete(self, removals: Sequence[Removal]) -> list[Written]:
-        """Delete memories."""
-        return await self._writer.delete(removals)
+    async def delete(self, removals: Sequence[Removal], *, atomic: bool = False) -> list[Written]:
+        """Delete memories; `atomic` all or none."""
+        return await self._writer.delete(removals, atomic=atomic)
 
     async def get(
         self, addresses: Sequence[Address], *, vectors: bool, max_bytes: int, alone: bool

@@ -80,15 +80,34 @@ class Provenance:
     source: str
 
 
+class Operation(StrEnum):
+    """What a call does to memories; request ids are scoped to it."""
+
+    PUT = "put"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+class Outcome(StrEnum):
+    """What a write did to one memory."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    DELETED = "deleted"
+    MISSING = "missing"
+
+
 @dataclass(frozen=True, slots=True)
 class WriteToken:
-    """One of the last writes of a memory."""
+    """One of the last writes of a memory that had a request id."""
 
+    operation: Operation
     request_id: str
     item_index: int
     body_hash: bytes
     revision: int
-    outcome: int
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +125,7 @@ class Record:
     embedding: EmbeddingIdentity | None
     provenance: Provenance
     tokens: tuple[WriteToken, ...] = ()
+    """Oldest first."""
 
     @property
     def time(self) -> int:
@@ -174,6 +194,8 @@ class Put:
     precondition: Precondition | None = None
     minted: bool = False
     """Whether the key was made of the request id."""
+    index: int = 0
+    """Its place in the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +211,8 @@ class Update:
     pinned: bool | None = None
     expiry: Expiry | None = None
     precondition: Precondition | None = None
+    index: int = 0
+    """Its place in the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,21 +221,23 @@ class Removal:
 
     address: Address
     precondition: Precondition | None = None
+    began: int | None = None
+    """When a try began of which nobody knows what it did: what was created since stays."""
 
 
-class Outcome(StrEnum):
-    """What a write did to one memory."""
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What is still known of a write that others have written over; create_time None: not known."""
 
-    CREATED = "created"
-    UPDATED = "updated"
-    UNCHANGED = "unchanged"
-    DELETED = "deleted"
-    MISSING = "missing"
+    etag: str
+    revision: int
+    create_time: int | None
+    searchable: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of one item of a write; `memory` is what is there now."""
+    """What became of one item of a write; `memory` is what it left there."""
 
     address: Address
     outcome: Outcome | None = None
@@ -219,6 +245,10 @@ class Written:
     error: MemplaneError | None = None
     replicas: int = 0
     """How many copies beside the store itself acknowledged the write."""
+    replayed: bool = False
+    """Whether an earlier try of the same call did it."""
+    trace: Trace | None = None
+    """In place of `memory`, where that is no longer known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +259,8 @@ class Caller:
     principal: str = "anonymous"
     source: str = ""
     request_id: str = ""
+    body_hash: bytes = b""
+    """Of all that the call asks for; with a request id."""
 
 
 @dataclass(frozen=True, slots=True)

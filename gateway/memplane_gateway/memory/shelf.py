@@ -106,12 +106,12 @@ class Shelf(Protocol):
         """Rows by address, expired ones too."""
         ...
 
-    async def write(self, writes: Sequence[RowWrite]) -> list[WriteResult]:
-        """Write rows, each if nothing came between (or its writer has a lease)."""
+    async def write(self, writes: Sequence[RowWrite], *, atomic: bool) -> list[WriteResult]:
+        """Write rows, each if nothing came between (or its writer has a lease); `atomic` all or none."""
         ...
 
-    async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
-        """Delete rows."""
+    async def delete(self, deletes: Sequence[Delete], *, atomic: bool) -> list[WriteResult]:
+        """Delete rows, as in `write`."""
         ...
 
     async def scan(self, scan: Scan) -> Page:
@@ -139,12 +139,6 @@ class _StoreShelf(Generic[StoreT]):
         """What the store can do."""
         return self.store.capabilities
 
-    async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:
-        """Delete rows."""
-        return await self.store.delete(
-            [Delete(delete.address, self._expected(delete.expected)) for delete in deletes]
-        )
-
     async def scan(self, scan: Scan) -> Page:
         """Walk over rows."""
         return await self.store.scan(scan)
@@ -152,6 +146,9 @@ class _StoreShelf(Generic[StoreT]):
     async def count(self, scope: Scope, filter: Filter | None) -> Count:
         """Count rows."""
         return await self.store.count(scope, filter)
+
+    def _deletes(self, deletes: Sequence[Delete]) -> list[Delete]:
+        return [Delete(delete.address, self._expected(delete.expected)) for delete in deletes]
 
     def _expected(self, revision: int | None) -> int | None:
         """What the store is to compare: nothing where it cannot, since the writer has a lease."""
@@ -172,11 +169,17 @@ class VectorShelf(_StoreShelf[VectorStore]):
         rows = await self.store.fetch(addresses, vectors=vectors)
         return await _matched(self.codec, addresses, rows)
 
-    async def write(self, writes: Sequence[RowWrite]) -> list[WriteResult]:
-        """Write rows, each if nothing came between."""
+    async def write(self, writes: Sequence[RowWrite], *, atomic: bool) -> list[WriteResult]:
+        """Write rows, each if nothing came between; never atomically."""
+        assert not atomic, "only key-values are"
         if sum(len(write.row.record.content.text) for write in writes) < _THREAD_CHARACTERS:
             return await self.store.upsert(self._points(writes))
         return await self.store.upsert(await asyncio.to_thread(self._points, writes))
+
+    async def delete(self, deletes: Sequence[Delete], *, atomic: bool) -> list[WriteResult]:
+        """Delete rows, each if nothing came between; never atomically."""
+        assert not atomic, "only key-values are"
+        return await self.store.delete(self._deletes(deletes))
 
     async def query(self, query: Query) -> QueryResult:
         """Find the best rows."""
@@ -224,11 +227,16 @@ class KeyValueShelf(_StoreShelf[KeyValueStore]):
         """Rows by address, expired ones too; there are no vectors."""
         return await _matched(self.codec, addresses, await self.store.get(addresses))
 
-    async def write(self, writes: Sequence[RowWrite]) -> list[WriteResult]:
-        """Write rows, each if nothing came between."""
+    async def write(self, writes: Sequence[RowWrite], *, atomic: bool) -> list[WriteResult]:
+        """Write rows, each if nothing came between; `atomic` all or none."""
         return await self.store.put(
-            [Write(self._entry(write.row), self._expected(write.expected)) for write in writes]
+            [Write(self._entry(write.row), self._expected(write.expected)) for write in writes],
+            atomic=atomic,
         )
+
+    async def delete(self, deletes: Sequence[Delete], *, atomic: bool) -> list[WriteResult]:
+        """Delete rows, as in `write`."""
+        return await self.store.delete(self._deletes(deletes), atomic=atomic)
 
     def searchable(self, record: Record) -> bool:  # noqa: ARG002 (other shelves ask it)
         """Never: key-values are looked up."""
@@ -287,11 +295,15 @@ def etag_of(record: Record) -> str:
 
     Derived and not stored, so that it survives every move to another store.
     """
-    address = record.address
+    return etag_at(record.address, record.revision)
+
+
+def etag_at(address: Address, revision: int) -> str:
+    """The etag of a memory at a revision that it had."""
     digest = hashlib.blake2b(digest_size=12)
     for part in (address.tenant, address.kind.value, *address.namespace, address.key):
         digest.update(part.encode() + b"\0")
-    digest.update(record.revision.to_bytes(8, "big"))
+    digest.update(revision.to_bytes(8, "big"))
     return base64.urlsafe_b64encode(digest.digest()).decode()
 
 

@@ -1,13 +1,16 @@
 """Writes: read what is there, decide, embed, write if nothing came between, else begin again.
 
 Over a store that cannot tell whether something came between, a lease sees to it that nothing does.
+What is read also tells whether the write was done before (see `idempotency`): by an earlier try of the
+call, or by this one when the store's answer got lost.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, TypeVar
 
 from memplane_adapters.contract import (
@@ -15,17 +18,20 @@ from memplane_adapters.contract import (
     Delete,
     EmbeddingIdentity,
     StoreError,
+    StoreReason,
     Vector,
     WriteResult,
     WriteStatus,
 )
 from memplane_gateway.clock import Clock
-from memplane_gateway.errors import Code, MemplaneError, Reason, from_store
+from memplane_gateway.errors import Code, MemplaneError, Reason, from_store, is_ambiguous
 from memplane_gateway.memory.drafting import Draft, Stamp, Unchanged, draft_put, draft_update
 from memplane_gateway.memory.embedding import TextVectors
+from memplane_gateway.memory.idempotency import Done, Mark, atomic_refused
 from memplane_gateway.memory.leases import Turn, turns_for
 from memplane_gateway.memory.model import (
     Caller,
+    Operation,
     Outcome,
     Precondition,
     Provenance,
@@ -53,13 +59,43 @@ class _Item(Protocol):
 
 
 _ItemT = TypeVar("_ItemT", bound=_Item)
+_ChangeT = TypeVar("_ChangeT", Put, Update)
+_Decision: TypeAlias = Draft | Unchanged | Done | MemplaneError
+_Decide: TypeAlias = Callable[[_ChangeT, Row | None, int], Draft | Unchanged | MemplaneError]
 _Round: TypeAlias = Callable[
     [Sequence[_ItemT], Sequence[Row | None], Turn], Awaitable[list[Written | None]]
 ]
 
 
+@dataclass(slots=True)
+class _Call:
+    """What one call keeps over its rounds."""
+
+    caller: Caller
+    mark: Mark
+    atomic: bool
+    made: dict[str, Vector | None] = field(default_factory=dict)
+    """Vectors by their texts."""
+    stamped: set[int] = field(default_factory=set)
+    """Revisions that it sent to the store, whatever became of them."""
+    lost: StoreError | None = None
+    """The store's answer to a write got lost, and what is there has to tell."""
+
+    def may_look(self, error: StoreError | MemplaneError | None) -> bool:
+        """Whether to read again after a write that may have taken effect; at most once a call.
+
+        Only with a request id the write is recognised, and can be sent again without harm.
+        """
+        if self.lost is not None or not self.mark.request_id or not isinstance(error, StoreError):
+            return False
+        if error.reason is not StoreReason.INTERRUPTED or not is_ambiguous(error):
+            return False
+        self.lost = error
+        return True
+
+
 class Writer:
-    """Writes to one shelf. One batch is not atomic; each item is."""
+    """Writes to one shelf. Each item of a batch is atomic; the batch is when that is asked."""
 
     def __init__(self, route: str, shelf: Shelf, clock: Clock, vectors: TextVectors) -> None:
         self._route = route
@@ -72,46 +108,35 @@ class Writer:
         """End writes that nobody waits for."""
         await self._turns.close()
 
-    async def put(self, caller: Caller, puts: Sequence[Put]) -> list[Written]:
+    async def put(
+        self, caller: Caller, puts: Sequence[Put], *, atomic: bool = False
+    ) -> list[Written]:
         """Write whole memories; no address twice."""
-        made: dict[str, Vector | None] = {}
 
-        async def round_(
-            batch: Sequence[Put], rows: Sequence[Row | None], turn: Turn
-        ) -> list[Written | None]:
-            now = self._clock.now()
-            decided: list[Draft | Unchanged | MemplaneError] = []
-            async for put, row in paced(zip(batch, rows, strict=True)):
-                alive = alive_row(row, now)
-                refused = refusal(put.precondition, alive.record if alive else None)
-                decided.append(refused or draft_put(put, row, now, self._shelf.codec.fingerprint))
-            return await self._apply(caller, batch, decided, made, turn)
+        def decide(put: Put, row: Row | None, now: int) -> Draft | Unchanged | MemplaneError:
+            alive = alive_row(row, now)
+            refused = refusal(put.precondition, alive.record if alive else None)
+            return refused or draft_put(put, row, now, self._shelf.codec.fingerprint)
 
-        return await self._until_settled(puts, round_)
+        call = _Call(caller, Mark.of(caller, Operation.PUT), atomic)
+        return await self._change(call, puts, decide)
 
     async def update(self, caller: Caller, updates: Sequence[Update]) -> list[Written]:
         """Change parts of memories that are there; no address twice."""
-        made: dict[str, Vector | None] = {}
 
-        async def round_(
-            batch: Sequence[Update], rows: Sequence[Row | None], turn: Turn
-        ) -> list[Written | None]:
-            now = self._clock.now()
-            decided: list[Draft | Unchanged | MemplaneError] = []
-            async for update, row in paced(zip(batch, rows, strict=True)):
-                alive = alive_row(row, now)
-                refused = refusal(update.precondition, alive.record if alive else None)
-                if refused is not None:
-                    decided.append(refused)
-                elif alive is None:
-                    decided.append(not_found())
-                else:
-                    decided.append(draft_update(update, alive, now, self._shelf.codec.fingerprint))
-            return await self._apply(caller, batch, decided, made, turn)
+        def decide(update: Update, row: Row | None, now: int) -> Draft | Unchanged | MemplaneError:
+            alive = alive_row(row, now)
+            refused = refusal(update.precondition, alive.record if alive else None)
+            if refused is not None:
+                return refused
+            if alive is None:
+                return not_found()
+            return draft_update(update, alive, now, self._shelf.codec.fingerprint)
 
-        return await self._until_settled(updates, round_)
+        call = _Call(caller, Mark.of(caller, Operation.UPDATE), atomic=False)
+        return await self._change(call, updates, decide)
 
-    async def delete(self, removals: Sequence[Removal]) -> list[Written]:
+    async def delete(self, removals: Sequence[Removal], *, atomic: bool = False) -> list[Written]:
         """Delete memories; no address twice. What is missing is no error."""
 
         async def round_(
@@ -121,7 +146,7 @@ class Writer:
             settled: list[Written | None] = [None] * len(batch)
             deletes: dict[int, Delete] = {}
             for index, (removal, row) in enumerate(zip(batch, rows, strict=True)):
-                alive = alive_row(row, now)
+                alive = _there_for(removal, alive_row(row, now))
                 refused = refusal(removal.precondition, alive.record if alive else None)
                 if refused is not None:
                     settled[index] = Written(removal.address, error=refused)
@@ -129,8 +154,14 @@ class Writer:
                     settled[index] = Written(removal.address, Outcome.MISSING)
                 else:
                     deletes[index] = Delete(removal.address, alive.record.revision)
+            if atomic and any(each is not None and each.error for each in settled):
+                return _all_refused(settled, batch)
             doomed = list(deletes.values())
-            results = await turn.finish(lambda: self._shelf.delete(doomed)) if doomed else []
+            if not doomed:
+                return settled
+            results = await turn.finish(lambda: self._shelf.delete(doomed, atomic=atomic))
+            if atomic and not all(map(_stands_in_nobodys_way, results)):
+                return self._none_applied(batch, deletes, results)
             for index, result in zip(deletes, results, strict=True):
                 # A row that has gone meanwhile is read again too: a precondition may now differ.
                 if result.status is WriteStatus.APPLIED:
@@ -143,12 +174,37 @@ class Writer:
 
         return await self._until_settled(removals, round_, vectors=False)
 
+    async def _change(
+        self, call: _Call, items: Sequence[_ChangeT], decide: _Decide[_ChangeT]
+    ) -> list[Written]:
+        """Puts and updates, which differ in what they make of what is there."""
+
+        async def round_(
+            batch: Sequence[_ChangeT], rows: Sequence[Row | None], turn: Turn
+        ) -> list[Written | None]:
+            now = self._clock.now()
+            decided: list[_Decision] = []
+            async for item, row in paced(zip(batch, rows, strict=True)):
+                token = call.mark.found_on(row, item.index, now)
+                if row is not None and token is not None:
+                    decided.append(Done(row, token, token.revision not in call.stamped))
+                else:
+                    decided.append(decide(item, row, now))
+            if call.atomic:
+                settled = self._settled_as_one(batch, rows, decided)
+                if settled is not None:
+                    return settled
+            return await self._apply(call, batch, decided, turn)
+
+        return await self._until_settled(items, round_, call=call)
+
     async def _until_settled(
         self,
         items: Sequence[_ItemT],
         round_: _Round[_ItemT],
         *,
         vectors: bool = True,
+        call: _Call | None = None,
     ) -> list[Written]:
         """Run rounds over the items that lost to another writer, until none is left."""
         settled: list[Written | None] = [None] * len(items)
@@ -161,10 +217,16 @@ class Writer:
                     rows = await self._shelf.fetch(addresses, vectors=vectors)
                     outcomes = await round_(batch, rows, turn)
             except (StoreError, MemplaneError) as error:
+                if call is not None and call.may_look(error):
+                    continue
+                # Of a write whose answer got lost nobody knows more than before.
+                lost = call.lost if call is not None else None
                 if len(pending) == len(items):
-                    raise
+                    if lost is None:
+                        raise
+                    raise lost from error
                 # Some items of this call are written already: the others fail alone.
-                failure = from_store(error, self._route) if isinstance(error, StoreError) else error
+                failure = self._told(lost or error)
                 outcomes = [Written(item.address, error=failure) for item in batch]
             for index, outcome in zip(pending, outcomes, strict=True):
                 settled[index] = outcome
@@ -180,62 +242,137 @@ class Writer:
 
     async def _apply(
         self,
-        caller: Caller,
+        call: _Call,
         batch: Sequence[Put | Update],
-        decided: Sequence[Draft | Unchanged | MemplaneError],
-        made: dict[str, Vector | None],
+        decided: Sequence[_Decision],
         turn: Turn,
     ) -> list[Written | None]:
         settled: list[Written | None] = [None] * len(batch)
         drafts: dict[int, Draft] = {}
         for index, decision in enumerate(decided):
-            address = batch[index].address
-            if isinstance(decision, MemplaneError):
-                settled[index] = Written(address, error=decision)
-            elif isinstance(decision, Unchanged):
-                memory = memory_of(self._shelf, decision.row)
-                settled[index] = Written(address, Outcome.UNCHANGED, memory)
-            else:
+            if isinstance(decision, Draft):
                 drafts[index] = decision
+            else:
+                settled[index] = self._without_writing(batch[index].address, decision)
         if not drafts:
             return settled
         texts = {draft.content.text for draft in drafts.values() if draft.embed}
-        made.update(await self._vectors.of(texts - made.keys()))
-        provenance = Provenance(caller.principal, caller.request_id, caller.source)
+        call.made.update(await self._vectors.of(texts - call.made.keys()))
         writes: list[RowWrite] = []
 
         async def send() -> list[WriteResult]:
             # Stamped after the embedding, which may take long: a walk by update_time has to wait
             # for what is stamped and not yet there.
             with self._clock.writing() as now:
-                stamp = Stamp(now, self._clock, self._shelf.codec.fingerprint, provenance)
+                stamp = self._stamp(call, now)
                 async for index, draft in paced(drafts.items()):
-                    vector = self._vector_of(draft, made)
+                    vector = self._vector_of(draft, call)
                     writes.append(draft.finished(batch[index], stamp, *vector))
-                return await self._shelf.write(writes)
+                    call.stamped.add(writes[-1].row.record.revision)
+                return await self._shelf.write(writes, atomic=call.atomic)
 
         results = await turn.finish(send)
+        if call.atomic and not all(map(_stands_in_nobodys_way, results)):
+            return self._none_applied(batch, drafts, results)
         for (index, draft), write, result in zip(drafts.items(), writes, results, strict=True):
             address = batch[index].address
             if result.status is WriteStatus.APPLIED:
                 memory = memory_of(self._shelf, write.row)
                 settled[index] = Written(address, draft.outcome, memory, replicas=result.replicas)
-            elif result.status is WriteStatus.FAILED:
+            elif result.status is WriteStatus.FAILED and not call.may_look(result.error):
                 settled[index] = self._failed(address, result)
         return settled
 
+    def _stamp(self, call: _Call, now: int) -> Stamp:
+        caller = call.caller
+        provenance = Provenance(caller.principal, caller.request_id, caller.source)
+        return Stamp(now, self._clock, self._shelf.codec.fingerprint, provenance, call.mark)
+
+    def _without_writing(
+        self, address: Address, decision: Unchanged | Done | MemplaneError
+    ) -> Written:
+        if isinstance(decision, MemplaneError):
+            return Written(address, error=decision)
+        if isinstance(decision, Done):
+            return decision.written(self._shelf)
+        return Written(address, Outcome.UNCHANGED, memory_of(self._shelf, decision.row))
+
+    def _settled_as_one(
+        self,
+        batch: Sequence[Put | Update],
+        rows: Sequence[Row | None],
+        decided: Sequence[_Decision],
+    ) -> list[Written | None] | None:
+        """What becomes of an atomic batch of which nothing is to be written; None: it is.
+
+        Where one item was done, all were: those without a token were UNCHANGED then, or others have
+        written or deleted them since. Otherwise one refused item refuses the others.
+        """
+        done = [decision for decision in decided if isinstance(decision, Done)]
+        if done:
+            settled: list[Written | None] = []
+            for item, row, decision in zip(batch, rows, decided, strict=True):
+                if isinstance(decision, Done):
+                    settled.append(decision.written(self._shelf))
+                    continue
+                memory = None if row is None else memory_of(self._shelf, row)
+                written = Written(item.address, Outcome.UNCHANGED, memory, replayed=done[0].again)
+                settled.append(written)
+            return settled
+        if not any(isinstance(decision, MemplaneError) for decision in decided):
+            return None
+        refused = [
+            Written(item.address, error=decision if isinstance(decision, MemplaneError) else None)
+            for item, decision in zip(batch, decided, strict=True)
+        ]
+        return _all_refused(refused, batch)
+
+    def _none_applied(
+        self, batch: Sequence[_Item], tried: Iterable[int], results: Sequence[WriteResult]
+    ) -> list[Written | None]:
+        """What becomes of an atomic batch that the store did not apply: all refused, or all anew."""
+        refused: list[Written | None] = [None] * len(batch)
+        for index, result in zip(tried, results, strict=True):
+            if result.error is not None:
+                refused[index] = self._failed(batch[index].address, result)
+        return _all_refused(refused, batch) if any(refused) else refused
+
     def _vector_of(
-        self, draft: Draft, made: Mapping[str, Vector | None]
+        self, draft: Draft, call: _Call
     ) -> tuple[Vector | None, EmbeddingIdentity | None]:
         if draft.embed:
-            return made.get(draft.content.text), self._vectors.identity
+            return call.made.get(draft.content.text), self._vectors.identity
         if draft.content.client_vector:
             return draft.vector, self._vectors.client_identity
         return draft.vector, draft.embedding
 
     def _failed(self, address: Address, result: WriteResult) -> Written:
         assert result.error is not None, "a failed write says why"
-        return Written(address, error=from_store(result.error, self._route))
+        return Written(address, error=self._told(result.error))
+
+    def _told(self, error: StoreError | MemplaneError) -> MemplaneError:
+        return from_store(error, self._route) if isinstance(error, StoreError) else error
+
+
+def _there_for(removal: Removal, alive: Row | None) -> Row | None:
+    """What is there for a delete: not what was created after its first try had begun."""
+    if alive is None or removal.began is None or alive.record.create_time <= removal.began:
+        return alive
+    return None
+
+
+def _stands_in_nobodys_way(result: WriteResult) -> bool:
+    return result.status in (WriteStatus.APPLIED, WriteStatus.MISSING)
+
+
+def _all_refused(settled: Sequence[Written | None], batch: Sequence[_Item]) -> list[Written | None]:
+    """An atomic batch of which some items were refused: the others are too."""
+    refused = [each if each is not None and each.error else None for each in settled]
+    first = next(index for index, each in enumerate(refused) if each is not None)
+    return [
+        each or Written(item.address, error=atomic_refused(first))
+        for item, each in zip(batch, refused, strict=True)
+    ]
 
 
 def _contention() -> MemplaneError:

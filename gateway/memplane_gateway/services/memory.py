@@ -6,9 +6,11 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
+
+from google.protobuf.message import Message
 
 from memplane.v1 import memory_service_pb2 as pb
 from memplane_adapters.contract import (
@@ -21,12 +23,23 @@ from memplane_adapters.contract import (
 )
 from memplane_gateway import limits
 from memplane_gateway.clock import Clock
-from memplane_gateway.errors import MemplaneError, Reason
-from memplane_gateway.memory.model import Caller, Found, Memory, Search, Written
+from memplane_gateway.errors import MemplaneError, Reason, unimplemented
+from memplane_gateway.memory.idempotency import Running
+from memplane_gateway.memory.model import (
+    Caller,
+    Found,
+    Memory,
+    Operation,
+    Removal,
+    Search,
+    Written,
+)
+from memplane_gateway.memory.removals import RemovalNotes
 from memplane_gateway.pacing import paced
 from memplane_gateway.routes import Route, Router, durability_refusal
 from memplane_gateway.wire.memories import (
     DURABILITIES,
+    body_hash_of,
     read_delete,
     read_put,
     read_ref,
@@ -59,9 +72,11 @@ OutT = TypeVar("OutT")
 class MemoryService:
     """The rpcs of memplane.v1.MemoryService."""
 
-    def __init__(self, router: Router, clock: Clock) -> None:
+    def __init__(self, router: Router, clock: Clock, notes: RemovalNotes) -> None:
         self._router = router
         self._clock = clock
+        self._notes = notes
+        self._running = Running()
 
     def rpcs(self) -> list[Rpc]:
         """All rpcs of the service."""
@@ -96,6 +111,7 @@ class MemoryService:
                 else "",
                 replayable=bool(request.request_id),
                 now=now,
+                index=index,
             )
             async for index, item in paced(enumerate(request.puts[: limits.BATCH_ITEMS]))
         ]
@@ -103,10 +119,16 @@ class MemoryService:
             self._check_dimension(
                 put.address.kind, put.vector, f"puts[{index}].memory.vector", violations
             )
+        if request.atomic:
+            self._check_atomic(puts, "puts[{}].memory.ref", violations)
         caller, asked = self._check_write(request, puts, "puts", caller, violations)
-        written, routes = await self._by_route(
-            puts, asked, lambda route, part: route.memories.put(caller, part)
-        )
+        caller = await _with_body(caller, request.puts, atomic=request.atomic)
+        async with self._running.alone(caller, Operation.PUT):
+            written, routes = await self._by_route(
+                puts,
+                asked,
+                lambda route, part: route.memories.put(caller, part, atomic=request.atomic),
+            )
         response = pb.PutMemoriesResponse()
         _write_results(written, routes, response.results)
         return response
@@ -154,13 +176,15 @@ class MemoryService:
         violations.count(request.updates, "updates", 1, limits.BATCH_ITEMS)
         now = self._clock.now()
         updates = [
-            read_update(item, caller.tenant, f"updates[{index}]", violations, now=now)
+            read_update(item, caller.tenant, f"updates[{index}]", violations, now=now, index=index)
             async for index, item in paced(enumerate(request.updates[: limits.BATCH_ITEMS]))
         ]
         caller, asked = self._check_write(request, updates, "updates", caller, violations)
-        written, routes = await self._by_route(
-            updates, asked, lambda route, part: route.memories.update(caller, part)
-        )
+        caller = await _with_body(caller, request.updates)
+        async with self._running.alone(caller, Operation.UPDATE):
+            written, routes = await self._by_route(
+                updates, asked, lambda route, part: route.memories.update(caller, part)
+            )
         response = pb.UpdateMemoriesResponse()
         _write_results(written, routes, response.results)
         return response
@@ -175,10 +199,22 @@ class MemoryService:
             read_delete(item, caller.tenant, f"deletes[{index}]", violations)
             for index, item in enumerate(request.deletes[: limits.BATCH_ITEMS])
         ]
-        _, asked = self._check_write(request, removals, "deletes", caller, violations)
-        written, routes = await self._by_route(
-            removals, asked, lambda route, part: route.memories.delete(part)
-        )
+        if request.atomic:
+            self._check_atomic(removals, "deletes[{}].ref", violations)
+        caller, asked = self._check_write(request, removals, "deletes", caller, violations)
+        caller = await _with_body(caller, request.deletes, atomic=request.atomic)
+
+        async def delete(left: list[Removal]) -> list[Written]:
+            done, _ = await self._by_route(
+                left,
+                asked,
+                lambda route, part: route.memories.delete(part, atomic=request.atomic),
+            )
+            return done
+
+        async with self._running.alone(caller, Operation.DELETE):
+            written = await self._notes.once(caller, removals, delete)
+        routes = [self._router[removal.address.kind] for removal in removals]
         response = pb.DeleteMemoriesResponse()
         _write_results(written, routes, response.results)
         return response
@@ -296,6 +332,21 @@ class MemoryService:
         violations.raise_if_any()
         return replace(caller, request_id=request.request_id), asked
 
+    def _check_atomic(self, items: Sequence[ItemT], ref: str, violations: Violations) -> None:
+        """What an atomic call checks; `ref` is the path of an item's ref.
+
+        Raises UNIMPLEMENTED when the store could not do it whatever the request says.
+        """
+        for index, address in enumerate(item.address for item in items):
+            if address.kind is not Kind.PROCEDURAL:
+                violations.add(f"{ref.format(index)}.kind", "atomic takes PROCEDURAL alone")
+            elif address.namespace != items[0].address.namespace:
+                first = f"{ref.format(0)}.namespace"
+                violations.add(f"{ref.format(index)}.namespace", f"atomic: is not {first}")
+        if violations.noted or self._router[Kind.PROCEDURAL].capabilities.atomic:
+            return
+        raise unimplemented("atomic", Kind.PROCEDURAL.value, "its store has no atomic batches")
+
     def _check_dimension(
         self, kind: Kind, vector: Vector | None, field: str, violations: Violations
     ) -> None:
@@ -313,6 +364,13 @@ class MemoryService:
         # Every store so far shows a write to the next read, so none has given a token out.
         if token:
             violations.add("consistency_token", "was not given out by this gateway")
+
+
+async def _with_body(caller: Caller, items: Iterable[Message], *, atomic: bool = False) -> Caller:
+    """The caller with the hash that recognises the call's body, if it has a request id."""
+    if not caller.request_id:
+        return caller
+    return replace(caller, body_hash=await body_hash_of(items, atomic=atomic))
 
 
 class _Translated:

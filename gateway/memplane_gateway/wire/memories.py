@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from google.protobuf.message import Message
 
 from memplane.v1 import durability_pb2, value_pb2
 from memplane.v1 import memory_pb2 as pb
@@ -34,6 +35,7 @@ from memplane_gateway.memory.model import (
     Removal,
     Update,
 )
+from memplane_gateway.pacing import paced
 from memplane_gateway.wire.values import (
     read_map,
     read_time,
@@ -120,6 +122,7 @@ def read_put(
     minted: str,
     replayable: bool,
     now: int,
+    index: int,
 ) -> Put:
     """One memory to write."""
     memory = message.memory
@@ -162,11 +165,18 @@ def read_put(
         else NEVER,
         precondition=read_precondition(message.precondition, f"{path}.precondition", violations),
         minted=replayable and not memory.ref.key,
+        index=index,
     )
 
 
 def read_update(
-    message: svc.MemoryUpdate, tenant: str, path: str, violations: Violations, *, now: int
+    message: svc.MemoryUpdate,
+    tenant: str,
+    path: str,
+    violations: Violations,
+    *,
+    now: int,
+    index: int,
 ) -> Update:
     """One change to write."""
     violations.begin_memory()
@@ -192,6 +202,7 @@ def read_update(
         if message.HasField("expiry")
         else None,
         precondition=_read_no_absent(message.precondition, f"{path}.precondition", violations),
+        index=index,
     )
 
 
@@ -282,6 +293,15 @@ def read_precondition(
     if not getattr(message, condition):
         violations.add(f"{path}.{condition}", "is false; set it to true or leave it out")
     return Precondition(Must(condition))
+
+
+async def body_hash_of(items: Iterable[Message], *, atomic: bool) -> bytes:
+    """BLAKE2b (16 bytes) of all that a call asks for: its items in order, and whether as one."""
+    digest = hashlib.blake2b(b"atomic" if atomic else b"", digest_size=16)
+    async for item in paced(items):
+        encoded = item.SerializeToString(deterministic=True)  # maps come in any order
+        digest.update(len(encoded).to_bytes(8, "big") + encoded)
+    return digest.digest()
 
 
 def write_ref(address: Address, message: pb.MemoryRef) -> None:

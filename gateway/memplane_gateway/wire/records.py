@@ -14,6 +14,8 @@ from memplane_gateway.memory.model import (
     ABSENT,
     Content,
     Episode,
+    Operation,
+    Outcome,
     Provenance,
     Record,
     WriteToken,
@@ -26,11 +28,20 @@ from memplane_gateway.wire.memories import (
     write_episode,
     write_ref,
 )
+from memplane_gateway.wire.replies import OUTCOMES
 from memplane_gateway.wire.values import read_map, read_time, read_value, write_value
 from memplane_gateway.wire.violations import Violations
 
 FORMAT = 1
 _CHECKSUM_BYTES = 4
+_OPERATION_NUMBERS = {
+    Operation.PUT: pb.WRITE_OPERATION_PUT,
+    Operation.UPDATE: pb.WRITE_OPERATION_UPDATE,
+}
+_OPERATIONS: dict[int, Operation] = {
+    number: operation for operation, number in _OPERATION_NUMBERS.items()
+}
+_OUTCOMES: dict[int, Outcome] = {number: outcome for outcome, number in OUTCOMES.items()}
 
 
 class ProtobufRecords:
@@ -61,7 +72,8 @@ class ProtobufRecords:
                 item_index=token.item_index,
                 body_hash=token.body_hash,
                 revision=token.revision,
-                outcome=token.outcome,
+                outcome=OUTCOMES[token.outcome],
+                operation=_OPERATION_NUMBERS[token.operation],
             )
         body = message.SerializeToString()
         return zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "big") + body
@@ -114,13 +126,15 @@ class ProtobufRecords:
             ),
             tokens=tuple(
                 WriteToken(
+                    _OPERATIONS[token.operation],
                     token.request_id,
                     token.item_index,
                     token.body_hash,
                     token.revision,
-                    token.outcome,
+                    _OUTCOMES[token.outcome],
                 )
                 for token in message.tokens
+                if token.operation in _OPERATIONS and token.outcome in _OUTCOMES
             ),
         )
 

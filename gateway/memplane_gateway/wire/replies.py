@@ -18,7 +18,7 @@ from memplane_adapters.contract import (
     Pushdown,
 )
 from memplane_gateway.errors import MemplaneError, Reason
-from memplane_gateway.memory.model import Outcome, Written
+from memplane_gateway.memory.model import Outcome, Trace, Written
 from memplane_gateway.wire.filters import OPS
 from memplane_gateway.wire.memories import write_ref
 from memplane_gateway.wire.values import write_time
@@ -55,6 +55,9 @@ def write_written(
     if durability is not None:
         message.durability = DURABILITY_NUMBERS[durability]
     message.replicas_acked = written.replicas
+    message.replayed = written.replayed
+    if written.trace is not None:
+        _write_trace(written.trace, message)
     memory = written.memory
     if memory is None:
         return
@@ -65,6 +68,14 @@ def write_written(
     if memory.record.expire_time is not None:
         write_time(memory.record.expire_time, message.expire_time)
     message.searchable = memory.searchable
+
+
+def _write_trace(trace: Trace, message: svc.WriteResult) -> None:
+    message.etag = trace.etag
+    message.revision = trace.revision
+    if trace.create_time is not None:
+        write_time(trace.create_time, message.create_time)
+    message.searchable = trace.searchable
 
 
 def write_item_error(error: MemplaneError, message: svc.ItemError) -> None:
