@@ -175,7 +175,8 @@ class PutMany(Shown):
         """Send it."""
         puts = [item.put(side) for item in self.items]
         return plain(
-            await side.door.client.put_many(puts, request_id=f"put-{self.number}"), side.versions
+            await side.door.client.put_many(puts, request_id=side.request_id("put", self.number)),
+            side.versions,
         )
 
 
@@ -190,7 +191,9 @@ class UpdateMany(Shown):
         """Send it."""
         updates = [change.update(side) for change in self.changes]
         return plain(
-            await side.door.client.update_many(updates, request_id=f"update-{self.number}"),
+            await side.door.client.update_many(
+                updates, request_id=side.request_id("update", self.number)
+            ),
             side.versions,
         )
 
@@ -206,7 +209,9 @@ class DeleteMany(Shown):
         """Send it."""
         deletes = [removal.delete(side) for removal in self.removals]
         return plain(
-            await side.door.client.delete_many(deletes, request_id=f"delete-{self.number}"),
+            await side.door.client.delete_many(
+                deletes, request_id=side.request_id("delete", self.number)
+            ),
             side.versions,
         )
 

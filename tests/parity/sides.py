@@ -84,6 +84,10 @@ class Side:
         """The labels of a place."""
         return (self.label + place[0], *place[1:])
 
+    def request_id(self, call: str, number: int) -> str:
+        """The id of a call: the same on all sides, and of no other example."""
+        return f"{self.label}-{call}-{number}"
+
     def lacks(self, capability: str) -> bool:
         """Whether the store has declared that it cannot do this."""
         return not getattr(self.abilities[Kind.SEMANTIC], capability, True)
