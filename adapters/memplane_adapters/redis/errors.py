@@ -6,7 +6,7 @@ refused. Where no answer comes, nobody knows.
 
 from __future__ import annotations
 
-import socket
+import re
 import ssl
 from typing import Final
 
@@ -33,19 +33,21 @@ _BY_CODE: Final = {
     "OOM": StoreReason.EXHAUSTED,
     "MISCONF": StoreReason.EXHAUSTED,  # it cannot write its files: the disk is full
     "NOREPLICAS": StoreReason.UNAVAILABLE,
+    "READONLY": StoreReason.UNAVAILABLE,  # a master that has just become a replica
     "BUSY": StoreReason.UNAVAILABLE,
-    "WRONGTYPE": StoreReason.DAMAGED,
-    "CROSSSLOT": StoreReason.MISCONFIGURED,
     "UNKILLABLE": StoreReason.UNAVAILABLE,
+    "WRONGTYPE": StoreReason.DAMAGED,
+    "NOPERM": StoreReason.MISCONFIGURED,
+    "max number of clients": StoreReason.UNAVAILABLE,
+    "unknown command": StoreReason.MISCONFIGURED,
+    "DB index is out of range": StoreReason.MISCONFIGURED,
+    "invalid DB index": StoreReason.MISCONFIGURED,
+    "unauthenticated": StoreReason.MISCONFIGURED,
+    "permissions to": StoreReason.MISCONFIGURED,
+    "only one database": StoreReason.MISCONFIGURED,
 }
-_BY_WORDS: Final = (
-    ("max number of clients", StoreReason.UNAVAILABLE),
-    ("unknown command", StoreReason.MISCONFIGURED),
-    ("db index", StoreReason.MISCONFIGURED),
-    ("invalid database", StoreReason.MISCONFIGURED),
-    ("max memory", StoreReason.EXHAUSTED),
-    ("maxmemory", StoreReason.EXHAUSTED),
-)
+_CODE: Final = re.compile("|".join(rf"\b{words}\b" for words in _BY_CODE))
+"""Older servers put what a script has met into a sentence of their own."""
 
 
 class NotConnectedError(Exception):
@@ -66,7 +68,7 @@ def from_connecting(error: Exception) -> StoreError:
     known = _from_answer(error)
     if known is not None:
         return known
-    if isinstance(error, OSError | socket.gaierror | redis.RedisError | TimeoutError):
+    if isinstance(error, OSError | redis.RedisError):
         return failure(StoreReason.UNAVAILABLE, _said(error))
     return failure(StoreReason.PROTOCOL, _said(error))
 
@@ -94,7 +96,7 @@ def _from_answer(error: Exception) -> StoreError | None:
         return failure(StoreReason.UNAVAILABLE, message)
     if isinstance(error, redis.OutOfMemoryError):
         return _exhausted(message)
-    if isinstance(error, redis.AskError):  # and MOVED
+    if isinstance(error, redis.AskError | redis.ClusterCrossSlotError):  # and MOVED
         return failure(StoreReason.MISCONFIGURED, f"this is a node of a Redis Cluster: {message}")
     if isinstance(error, redis.InvalidResponse):
         return failure(StoreReason.PROTOCOL, message)
@@ -110,12 +112,8 @@ def _from_answer(error: Exception) -> StoreError | None:
 
 
 def _by_words(error: Exception) -> StoreReason | None:
-    text = str(error)
-    code = text.partition(" ")[0]
-    if code in _BY_CODE:
-        return _BY_CODE[code]
-    lowered = text.lower()
-    return next((reason for words, reason in _BY_WORDS if words in lowered), None)
+    found = _CODE.search(str(error))
+    return None if found is None else _BY_CODE[found[0]]
 
 
 def _exhausted(message: str) -> StoreError:

@@ -112,9 +112,9 @@ if conflict and ARGV[1] ~= '' then return undo(statuses) end
 for i = 1, count do
   if statuses[i] == 0 then
     local row, key, at, value = KEYS[6 + i], ARGV[4 * i], ARGV[4 * i + 2], ARGV[4 * i + 3]
-    if heads[row] then forget(heads[row], key) end
     local head = string.sub(value, 1, 34)
-    redis.call('SET', row, value)
+    redis.call('SET', row, value)  -- first, since a server without room refuses only that
+    if heads[row] then forget(heads[row], key) end
     redis.call('ZADD', KEYS[2], 0, key)
     redis.call('ZADD', KEYS[3], 0, string.sub(head, 11, 18) .. key)
     redis.call('ZADD', KEYS[4], 0, string.sub(head, 19, 26) .. key)

@@ -1,0 +1,49 @@
+"""Redis stores and servers for tests: the adapter over a server that is set up in some way."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memplane_adapters.conformance.local_stores import Servers, choices
+from memplane_adapters.conformance.servers import Server
+from memplane_adapters.conformance.stores.fixtures import KeyValues
+from memplane_adapters.contract import (
+    StoreError,
+)
+from memplane_adapters.redis.settings import RedisSettings
+from memplane_adapters.redis.store import RedisKeyValueStore
+
+(REDIS,) = (choice for choice in choices() if choice.adapter_name == "redis")
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: RedisSettings, **changes: Any) -> AsyncIterator[KeyValues]:
+    store = RedisKeyValueStore(dataclasses.replace(settings, **changes))
+    await store.open()
+    try:
+        yield KeyValues(store)
+    finally:
+        await store.close()
+
+
+def server(servers: Servers, root: Path, *arguments: str) -> Server:
+    assert REDIS.store is not None
+    store = dataclasses.replace(REDIS.store, arguments=(*REDIS.store.arguments, *arguments))
+    return servers.own(store, root)
+
+
+def at(server: Server, **keys: Any) -> RedisSettings:
+    return RedisSettings(url=server.url, **keys)
+
+
+async def refusal(kv: KeyValues) -> StoreError:
+    """What a ping is answered with."""
+    with pytest.raises(StoreError) as caught:
+        await kv.store.ping()
+    return caught.value
