@@ -97,7 +97,7 @@ class Rows:
     async def _put_one(
         self, session: Session, one: UUID, expected: int | None, *columns: object
     ) -> WriteResult:
-        """As a batch of one, but in a third of the time."""
+        """As a batch of one, by a plainer statement."""
         if expected:
             # Tenant, kind and place stand in the id.
             revision, update_time, time, expire_time, _, _, _, fields, record = columns
