@@ -4,142 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.gateway.careless import CALLER, Careless, address, careless, etag, put, value
 
 from memplane_adapters.contract import (
     Address,
-    Backend,
     Capabilities,
     ConditionalWrite,
-    Delete,
-    Entry,
-    Kind,
-    Stored,
     StoreError,
     StoreReason,
-    Write,
     WriteResult,
     WriteStatus,
 )
-from memplane_adapters.embedded import ADAPTER, EmbeddedSettings
-from memplane_adapters.embedded.key_value_store import CAPABILITIES, EmbeddedKeyValueStore
-from memplane_gateway.clock import Clock
 from memplane_gateway.deadline import set_deadline
 from memplane_gateway.errors import Code, MemplaneError, Reason
-from memplane_gateway.layers import StackedKeyValueStore, make_layers
 from memplane_gateway.memory import leases
-from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.leases import Leases, Unbound, coordinated, turns_for
 from memplane_gateway.memory.memories import Memories
-from memplane_gateway.memory.model import (
-    Caller,
-    Content,
-    Mode,
-    Must,
-    Outcome,
-    Precondition,
-    Put,
-    Removal,
-    Update,
-    Written,
-)
-from memplane_gateway.memory.shelf import KeyValueShelf
-from memplane_gateway.memory.tokens import PageTokens
+from memplane_gateway.memory.model import Must, Outcome, Precondition, Removal, Update, Written
 from memplane_gateway.wire.records import ProtobufRecords
 
-CALLER = Caller()
 WRITERS = 64
-NONE = replace(CAPABILITIES, conditional_write=ConditionalWrite.NONE)
-
-
-def address(key: str = "k") -> Address:
-    return Address("default", Kind.PROCEDURAL, (), key)
-
-
-def put(value: object, key: str = "k", etag: str = "") -> Put:
-    precondition = Precondition(Must.MATCH, etag) if etag else None
-    return Put(address(key), Content(value=value), precondition=precondition)  # type: ignore[arg-type]
-
-
-class Careless:
-    """The embedded store, made to overwrite whatever is there, after a while of its own."""
-
-    capabilities = NONE
-
-    def __init__(self, store: EmbeddedKeyValueStore) -> None:
-        self._store = store
-        self._random = random.Random(7)
-        self.written: list[bytes] = []
-        self.failures: list[StoreError] = []
-        self.open = asyncio.Event()
-        self.open.set()
-        self.reached = asyncio.Event()
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._store, name)
-
-    async def get(self, addresses: Sequence[Address]) -> list[Stored | None]:
-        await self._dawdle()
-        found = await self._store.get(addresses)
-        await self._dawdle()
-        return found
-
-    async def put(self, writes: Sequence[Write[Entry]], *, atomic: bool) -> list[WriteResult]:
-        assert all(write.expected is None for write in writes), "it cannot compare"
-        self.reached.set()
-        await self.open.wait()
-        await self._dawdle()
-        if self.failures:
-            raise self.failures.pop(0)
-        done = await self._store.put(writes)
-        self.written += [write.entry.record for write in writes]
-        await self._dawdle()
-        return done
-
-    async def delete(self, deletes: Sequence[Delete], *, atomic: bool) -> list[WriteResult]:
-        assert all(delete.expected is None for delete in deletes), "it cannot compare"
-        await self._dawdle()
-        return await self._store.delete(deletes)
-
-    async def _dawdle(self) -> None:
-        await asyncio.sleep(self._random.uniform(0, 0.0005))
-
-
-@asynccontextmanager
-async def careless(directory: Path) -> AsyncIterator[tuple[Memories, Careless]]:
-    backend: Backend = ADAPTER.connect(EmbeddedSettings(), directory)
-    assert isinstance(backend.key_value, EmbeddedKeyValueStore)
-    await backend.key_value.open()
-    store = Careless(backend.key_value)
-    stacked = StackedKeyValueStore("s", store, make_layers())  # type: ignore[arg-type]
-    memories = Memories(
-        "procedural",
-        KeyValueShelf(stacked, ProtobufRecords()),
-        Clock(),
-        TextVectors("procedural", None),
-        PageTokens(b"s"),
-        search=Mode.RECENT,
-        scan_budget=1000,
-    )
-    yield memories, store
-    await memories.close()
-    await backend.key_value.close()
-
-
-async def value(memories: Memories, key: str = "k") -> object:
-    (memory,) = await memories.get([address(key)], vectors=False, max_bytes=10_000, alone=True)
-    return None if memory is None else memory.record.content.value
-
-
-async def etag(memories: Memories, key: str = "k") -> str:
-    (memory,) = await memories.get([address(key)], vectors=False, max_bytes=10_000, alone=True)
-    assert memory is not None
-    return memory.etag
 
 
 async def test_writers_under_if_match_make_one_line_of_changes(tmp_path: Path) -> None:
@@ -336,7 +224,7 @@ async def test_an_item_of_unknown_outcome_counts_as_well(monkeypatch: pytest.Mon
         return [WriteResult(WriteStatus.APPLIED), WriteResult(WriteStatus.FAILED, unknown)]
 
     async with gate.turn([address()]) as turn:
-        assert [result.error for result in await turn.finish(send)] == [None, unknown]
+        assert [result.error for result in await turn.finish(send, [address()])] == [None, unknown]
     set_deadline(0.01)
     with pytest.raises(MemplaneError):
         await _nothing(gate, address())

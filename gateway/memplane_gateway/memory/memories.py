@@ -26,6 +26,7 @@ from memplane_gateway.memory.model import (
     Written,
 )
 from memplane_gateway.memory.searching import Searcher, auto_mode
+from memplane_gateway.memory.shared_leases import SharedLeases
 from memplane_gateway.memory.shelf import Shelf, memory_of
 from memplane_gateway.memory.tokens import PageTokens
 from memplane_gateway.memory.writing import Writer
@@ -46,11 +47,12 @@ class Memories:
         *,
         search: Mode | None,
         scan_budget: int,
+        shared: SharedLeases | None = None,
     ) -> None:
         self.auto_mode = auto_mode(shelf, vectors, search)
         self._shelf = shelf
         self._clock = clock
-        self._writer = Writer(route, shelf, clock, vectors)
+        self._writer = Writer(route, shelf, clock, vectors, shared)
         self._lister = Lister(shelf, clock, tokens, scan_budget)
         self._searcher = Searcher(
             route, shelf, clock, vectors, default_mode=self.auto_mode, scan_budget=scan_budget

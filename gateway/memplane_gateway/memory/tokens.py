@@ -32,8 +32,9 @@ class Position:
 class PageTokens:
     """Seals and opens page tokens under one secret."""
 
-    def __init__(self, secret: bytes) -> None:
-        self._secret = secret
+    def __init__(self, secret: bytes = b"") -> None:
+        self.secret = secret
+        """To be set before the first token, if it is not known yet."""
 
     def seal(self, position: Position, binding: bytes, now: int) -> str:
         """The token of a position."""
@@ -73,7 +74,8 @@ class PageTokens:
         )
 
     def _mac(self, body: bytes, binding: bytes) -> bytes:
-        digest = hashlib.blake2b(key=self._secret, digest_size=_MAC_BYTES)
+        assert self.secret, "no route serves before it is known"
+        digest = hashlib.blake2b(key=self.secret, digest_size=_MAC_BYTES)
         digest.update(len(binding).to_bytes(4, "big") + binding + body)
         return digest.digest()
 

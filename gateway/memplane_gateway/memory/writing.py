@@ -8,6 +8,7 @@ call, or by this one when the store's answer got lost.
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ from memplane_gateway.memory.model import (
     Written,
 )
 from memplane_gateway.memory.preconditions import not_found, refusal
+from memplane_gateway.memory.shared_leases import SharedLeases
 from memplane_gateway.memory.shelf import Row, RowWrite, Shelf, alive_row, memory_of
 from memplane_gateway.pacing import paced
 
@@ -97,12 +99,19 @@ class _Call:
 class Writer:
     """Writes to one shelf. Each item of a batch is atomic; the batch is when that is asked."""
 
-    def __init__(self, route: str, shelf: Shelf, clock: Clock, vectors: TextVectors) -> None:
+    def __init__(
+        self,
+        route: str,
+        shelf: Shelf,
+        clock: Clock,
+        vectors: TextVectors,
+        shared: SharedLeases | None = None,
+    ) -> None:
         self._route = route
         self._shelf = shelf
         self._clock = clock
         self._vectors = vectors
-        self._turns = turns_for(shelf.capabilities)
+        self._turns = turns_for(shelf.capabilities, shared)
 
     async def close(self) -> None:
         """End writes that nobody waits for."""
@@ -159,7 +168,9 @@ class Writer:
             doomed = list(deletes.values())
             if not doomed:
                 return settled
-            results = await turn.finish(lambda: self._shelf.delete(doomed, atomic=atomic))
+            send = functools.partial(self._shelf.delete, doomed, atomic=atomic)
+            sent = [delete.address for delete in doomed]
+            results = await turn.finish(send, sent, gone=True)
             if atomic and not all(map(_stands_in_nobodys_way, results)):
                 return self._none_applied(batch, deletes, results)
             for index, result in zip(deletes, results, strict=True):
@@ -214,7 +225,9 @@ class Writer:
             try:
                 addresses = [item.address for item in batch]
                 async with self._turns.turn(addresses) as turn:
-                    rows = await self._shelf.fetch(addresses, vectors=vectors)
+                    rows = await turn.read(
+                        functools.partial(self._shelf.fetch, addresses, vectors=vectors)
+                    )
                     outcomes = await round_(batch, rows, turn)
             except (StoreError, MemplaneError) as error:
                 if call is not None and call.may_look(error):
@@ -271,7 +284,7 @@ class Writer:
                     call.stamped.add(writes[-1].row.record.revision)
                 return await self._shelf.write(writes, atomic=call.atomic)
 
-        results = await turn.finish(send)
+        results = await turn.finish(send, [batch[index].address for index in drafts])
         if call.atomic and not all(map(_stands_in_nobodys_way, results)):
             return self._none_applied(batch, drafts, results)
         for (index, draft), write, result in zip(drafts.items(), writes, results, strict=True):
