@@ -1,7 +1,14 @@
-"""The gateway's own state, in a key-value store of its own kind."""
+"""The gateway's own state, in a key-value store of its own kind.
+
+Embedded by default, so that one gateway alone has it. Gateways beside each other share one on a server;
+while that is down, a gateway that has started goes on with what it knows, and only what cannot be had
+without it is refused.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import logging
 import secrets
 from dataclasses import dataclass, replace
@@ -12,16 +19,22 @@ from memplane_adapters.contract import (
     Entry,
     KeyValueStore,
     Kind,
+    Reached,
     Scope,
     StoreError,
+    StoreReason,
     VectorStore,
     Write,
     WriteStatus,
+    reached_of,
 )
 from memplane_gateway.clock import Clock
+from memplane_gateway.memory.shared_leases import SharedLeases, control_failure
+from memplane_gateway.memory.tokens import PageTokens
 
 _SECRET = Address("", Kind.CONTROL, ("gateway",), "page-token-secret")
 _SECRET_BYTES = 32
+_PATIENCE_SECONDS = 3.0
 
 _log = logging.getLogger(__name__)
 
@@ -43,13 +56,65 @@ class Place:
 class ControlStore:
     """What the gateway remembers between starts, and shares with gateways on the same store."""
 
-    def __init__(self, store: KeyValueStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: KeyValueStore,
+        clock: Clock,
+        *,
+        name: str,
+        adapter: str,
+        shared: bool,
+    ) -> None:
+        self.name = name
+        self.adapter = adapter
+        self.shared = shared
+        """Whether other gateways may be on the same store."""
+        self.opened = False
+        """Whether the store could be opened; what is wrong since then may be mended at its server."""
+        self.tokens = PageTokens()
+        """Can be used once this is ready."""
         self._store = store
         self._clock = clock
+        self._ready = False
+        self._getting_ready = asyncio.Lock()
 
-    async def open(self) -> None:
-        """Connect. Raises StoreError."""
-        await self._store.open()
+    async def get_ready(self) -> None:
+        """Connect and learn what is needed from then on, once. Raises StoreError."""
+        async with self._getting_ready:
+            if self._ready:
+                return
+            await self._store.open()
+            self.opened = True
+            try:
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    self.tokens.secret = await self.page_token_secret()
+            except TimeoutError as error:
+                raise StoreError(StoreReason.TIMEOUT, "no answer") from error
+            self._ready = True
+
+    def identity(self) -> str:
+        """What tells this control store from others, once it is ready; says nothing of its secret."""
+        assert self.tokens.secret, "ready"
+        return hashlib.blake2b(b"control", key=self.tokens.secret, digest_size=16).hexdigest()
+
+    async def ping(self) -> Reached | None:
+        """What a write there survives; None when it does not answer."""
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                return reached_of(await self._store.ping())
+        except (StoreError, TimeoutError):
+            return None
+
+    async def serve_route(self) -> None:
+        """What every route needs of it before it serves. Raises UNAVAILABLE."""
+        try:
+            await self.get_ready()
+        except StoreError as error:
+            raise control_failure(error) from error
+
+    def leases(self, place: str) -> SharedLeases | None:
+        """Leases that other gateways respect, of the memories in a place; None when there are none."""
+        return SharedLeases(self._store, self._clock, place=place) if self.shared else None
 
     async def close(self) -> None:
         """Let go."""
@@ -99,9 +164,14 @@ class ControlStore:
 
         So a collection that vanishes while the gateway is down is COLLECTION_MISSING at the next
         start, and not made anew in silence. It is a note and no promise: without it (a new control
-        store, another place) the collection is made. Raises StoreError as `ensure` does.
+        store, another place) the collection is made. Raises StoreError as `ensure` does, and
+        UNAVAILABLE when the control store fails.
         """
-        (noted,) = await self._store.get([place.note])
+        await self.serve_route()
+        try:
+            (noted,) = await self._store.get([place.note])
+        except StoreError as error:
+            raise control_failure(error) from error
         await store.ensure(replace(collection, made=noted is not None))
         if noted is not None:
             return

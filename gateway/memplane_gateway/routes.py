@@ -21,15 +21,18 @@ from memplane_adapters.contract import (
     Durability,
     EmbeddingIdentity,
     Kind,
+    Reached,
     Stats,
     Store,
     StoreError,
     StoreReason,
+    reached_of,
 )
 from memplane_gateway.embedders import Embedder
 from memplane_gateway.errors import Code, MemplaneError, Reason, from_store
 from memplane_gateway.memory.leases import coordinated
 from memplane_gateway.memory.memories import Memories
+from memplane_gateway.presence import Presence
 
 _log = logging.getLogger(__name__)
 WATCH_SECONDS = 2.0
@@ -46,11 +49,16 @@ _NOT_READY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class RouteState:
-    """How a route fares; `error` None is serving."""
+    """How a route fares; `error` None is serving. A MemplaneError is not about the store alone."""
 
-    error: StoreError | None
-    durability: Durability | None = None
+    error: StoreError | MemplaneError | None
+    reached: Reached | None = None
     ping_us: int = -1
+
+    @property
+    def durability(self) -> Durability | None:
+        """What an acknowledged write survives, as far as is known."""
+        return None if self.reached is None else self.reached.level
 
 
 class Route:
@@ -66,11 +74,16 @@ class Route:
         prepare: Callable[[], Awaitable[None]],
         embedder: Embedder | None,
         memories: Memories,
+        required: Durability | None = None,
+        presence: Presence | None = None,
     ) -> None:
         self.kind = kind
         self.store_name = store_name
         self.adapter = adapter
         self.embedder = embedder
+        self.required = required
+        """What a write must survive at least, or the route does not serve."""
+        self._presence = presence
         self._store = store
         self._prepare = prepare
         self._memories = memories
@@ -107,9 +120,9 @@ class Route:
             raise self.failure(self.state.error)
         return self._memories
 
-    def failure(self, error: StoreError) -> MemplaneError:
+    def failure(self, error: StoreError | MemplaneError) -> MemplaneError:
         """What a caller hears of a failure of the store."""
-        return from_store(error, self.kind.value)
+        return error if isinstance(error, MemplaneError) else from_store(error, self.kind.value)
 
     async def probe(self) -> None:
         """Open the store if it is not, ask whether it answers, and note how the route fares.
@@ -133,10 +146,16 @@ class Route:
                 if not self._ready:
                     await self._prepare()
                 start = time.perf_counter_ns()
-                durability = await self._store.ping()
+                reached = reached_of(await self._store.ping())
                 micros = (time.perf_counter_ns() - start) // 1000
-            self._ready = True
-            state = RouteState(None, durability, micros)
+            if self._presence is not None:
+                await self._presence.check()
+            shortfall = self.shortfall(reached)
+            self._ready = shortfall is None
+            state = RouteState(shortfall, reached, micros)
+        except MemplaneError as error:
+            self._ready = False
+            state = RouteState(error)
         except StoreError as error:
             # What was made ready is there no more: calls hear why, and it is made ready anew.
             self._ready = self._ready and error.reason not in _NOT_READY
@@ -159,6 +178,20 @@ class Route:
             if self.on_change is not None:
                 await self.on_change(self)
 
+    def shortfall(self, reached: Reached) -> MemplaneError | None:
+        """Why a store that reaches so much is not enough for this route, or None."""
+        if self.required is None or is_enough(reached.level, self.required):
+            return None
+        why = f" ({reached.why})" if reached.why else ""
+        return MemplaneError(
+            Code.FAILED_PRECONDITION,
+            Reason.DURABILITY_UNAVAILABLE,
+            f"the {self.kind.value} route requires {self.required.name} (require_durability), but "
+            f"its store {self.store_name} ({self.adapter}) reaches {reached.level.name}{why}: change "
+            "that in the store, name another store, or require less",
+            metadata={"required": self.required.name, "route": reached.level.name},
+        )
+
     async def stats(self) -> Stats:
         """Figures about the store; unknown while it is down."""
         if self.state.error is not None:
@@ -173,6 +206,8 @@ class Route:
         if self._probing is not None:
             await asyncio.gather(self._probing, return_exceptions=True)
         await self._memories.close()
+        if self._presence is not None:
+            await self._presence.close()
         await self._store.close()
         if self.embedder is not None:
             await self.embedder.close()
@@ -211,22 +246,28 @@ class Router:
         await asyncio.gather(*(route.probe() for route in self.routes))
 
 
-def durability_refusal(asked: Durability | None, route: Route) -> MemplaneError | None:
-    """Why a write that asks for a durability must not go to a route, or None.
+def is_enough(reached: Durability, asked: Durability) -> bool:
+    """Whether a level is at least another one.
 
     BUFFERED < PROCESS < DISK. A provider's word (MANAGED) passes for PROCESS; asked for by name it
     is met by MANAGED alone.
+    """
+    if Durability.MANAGED in (asked, reached):
+        return reached is Durability.MANAGED and asked is not Durability.DISK
+    return reached >= asked
+
+
+def durability_refusal(asked: Durability | None, route: Route) -> MemplaneError | None:
+    """Why a write that asks for a durability must not go to a route, or None.
+
+    See `is_enough`.
     """
     reached = route.state.durability
     if asked is None:
         return None
     if reached is None and route.state.error is not None:
         return route.failure(route.state.error)  # nobody knows what it will reach
-    if asked is Durability.MANAGED or reached is Durability.MANAGED:
-        enough = reached is Durability.MANAGED and asked is not Durability.DISK
-    else:
-        enough = reached is not None and reached >= asked
-    if enough:
+    if reached is not None and is_enough(reached, asked):
         return None
     shown = reached.name if reached else "UNKNOWN"
     return MemplaneError(

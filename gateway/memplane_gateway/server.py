@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +17,11 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from memplane_adapters.contract import (
     Backend,
     Collection,
+    ConditionalWrite,
+    Durability,
     KeyValueStore,
     Kind,
+    Store,
     StoreError,
     StoreReason,
     VectorStore,
@@ -26,9 +29,16 @@ from memplane_adapters.contract import (
 from memplane_gateway import logs, sockets
 from memplane_gateway.analysis import Analyzer
 from memplane_gateway.clock import Clock
-from memplane_gateway.config import RouteSettings, Settings, place_of
+from memplane_gateway.config import (
+    EMBEDDED,
+    ProceduralRouteSettings,
+    RouteSettings,
+    Settings,
+    place_of,
+)
 from memplane_gateway.control import ControlStore, Place
 from memplane_gateway.embedders import Embedder, create
+from memplane_gateway.errors import MemplaneError, Reason
 from memplane_gateway.interceptors import (
     Draining,
     Handler,
@@ -38,20 +48,20 @@ from memplane_gateway.interceptors import (
 )
 from memplane_gateway.layers import Layer, StackedKeyValueStore, StackedVectorStore, make_layers
 from memplane_gateway.memory.embedding import TextVectors
+from memplane_gateway.memory.leases import needs_leases
 from memplane_gateway.memory.memories import Memories
 from memplane_gateway.memory.model import Mode
 from memplane_gateway.memory.removals import RemovalNotes
 from memplane_gateway.memory.shelf import KeyValueShelf, Shelf, VectorShelf
-from memplane_gateway.memory.tokens import PageTokens
-from memplane_gateway.routes import Route, Router
+from memplane_gateway.notices import notices
+from memplane_gateway.presence import EntryNotes, Notes, PointNotes, Presence
+from memplane_gateway.routes import Route, Router, is_enough
 from memplane_gateway.services.admin import AdminService
 from memplane_gateway.services.memory import MemoryService
+from memplane_gateway.signals import Signals
 from memplane_gateway.wire.records import ProtobufRecords
 
 _log = logging.getLogger(__name__)
-
-CONTROL_STORE = "embedded"
-"""The store that keeps the gateway's own state."""
 
 SERVICES = ("memplane.v1.MemoryService", "memplane.v1.AdminService")
 
@@ -97,6 +107,8 @@ class RouteInfo:
     store: str
     adapter: str
     durability: str
+    why: str
+    """The setting of the store that decides its durability, if it says so."""
     embedder: str
     search: str
     error: str
@@ -112,9 +124,8 @@ class Gateway:
         self.notices: list[str] = []
         self._clock = Clock()
         self._backends = _Backends(settings)
-        control = self._backends.key_value(CONTROL_STORE, "the control store")
-        self._control = ControlStore(control, self._clock)
-        self._notes = RemovalNotes(self._control, self._clock)
+        self._control = self._control_store()
+        self._notes = RemovalNotes(self._control, self._clock, shared=self._control.shared)
         self._router: Router | None = None
         self._server: aio.Server | None = None
         self._socket: tuple[int, int] | None = None
@@ -134,33 +145,44 @@ class Gateway:
         does not serve yet.
         """
         try:
-            await self._control.open()
-            secret = await self._control.page_token_secret()
+            await self._control.get_ready()
         except StoreError as error:
-            raise StartError(f"the control store: {error}", _exit_code(error)) from error
+            lasting = error.reason is StoreReason.MISCONFIGURED and not self._control.opened
+            if lasting or not self._control.shared:
+                raise StartError(f"the control store: {error}", _exit_code(error)) from error
+            # Its server may come back: until then no route serves.
+            _log.warning("the control store failed", extra={"error": str(error)})
         self._router = Router(
-            _RouteMaker(self.settings, self._backends, self._clock, self._control, secret).routes()
+            _RouteMaker(self.settings, self._backends, self._clock, self._control).routes()
         )
         for route in self._router.routes:
             route.on_change = self._announce
         await self._router.start()
         for route in self._router.routes:
-            fault = route.state.error
-            if route.opened or fault is None:
-                continue  # what a server refuses may be mended there
-            if fault.reason is StoreReason.MISCONFIGURED:
+            if fault := _lasting_fault(route):
                 await self.stop()
-                raise StartError(f"the {route.kind.value} route: {fault}")
-        self.notices = _notices(self.settings, self._router)
+                raise StartError(fault)
+        self.notices = notices(self.settings, self._router)
         services = (
             MemoryService(self._router, self._clock, self._notes),
-            AdminService(self._router, self._clock, self.notices),
+            AdminService(self._router, self._clock, self.notices, self._control),
         )
         self.handlers = intercepted(
             (rpc for service in services for rpc in service.rpcs()),
             self._draining,
             default_deadline_seconds=self.settings.default_deadline_seconds,
         )
+
+    def _control_store(self) -> ControlStore:
+        name = self.settings.control.store
+        store = StackedKeyValueStore(
+            name, self._backends.key_value(name, "control.store"), make_layers()
+        )
+        if store.capabilities.conditional_write is not ConditionalWrite.NATIVE:
+            raise StartError(f"control.store: the store {name!r} cannot compare what it replaces")
+        adapter = self.settings.stores[name].adapter
+        shared = self.settings.control_is_shared
+        return ControlStore(store, self._clock, name=name, adapter=adapter, shared=shared)
 
     async def listen(self) -> None:
         """Open the door. Raises StartError when the address is taken or cannot be had."""
@@ -239,7 +261,7 @@ class Gateway:
 
 async def serve(settings: Settings, on_ready: Callable[[Gateway], None]) -> None:
     """Run a gateway until SIGTERM or SIGINT; a second one ends calls in flight at once."""
-    signals = _Signals()
+    signals = Signals()
     gateway = Gateway(settings)
     try:
         await gateway.start()
@@ -266,23 +288,6 @@ def run(settings: Settings, on_ready: Callable[[Gateway], None]) -> None:
         asyncio.run(serve(settings, on_ready))
     else:
         uvloop.run(serve(settings, on_ready))
-
-
-class _Signals:
-    """The first and the second request to stop."""
-
-    def __init__(self) -> None:
-        self.first = asyncio.Event()
-        self.second = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            try:
-                loop.add_signal_handler(number, self._asked)
-            except NotImplementedError:  # Windows: no handlers on its loops
-                signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._asked))
-
-    def _asked(self) -> None:
-        (self.second if self.first.is_set() else self.first).set()
 
 
 class _Backends:
@@ -322,13 +327,11 @@ class _RouteMaker:
         backends: _Backends,
         clock: Clock,
         control: ControlStore,
-        secret: bytes,
     ) -> None:
         self._settings = settings
         self._backends = backends
         self._clock = clock
         self._control = control
-        self._tokens = PageTokens(secret)
         self._embedders: dict[str, Embedder] = {}
         self._layers: dict[str, tuple[Layer, ...]] = {}
 
@@ -338,7 +341,7 @@ class _RouteMaker:
         return {
             Kind.SEMANTIC: self._searched(Kind.SEMANTIC, routes.semantic),
             Kind.EPISODIC: self._searched(Kind.EPISODIC, routes.episodic),
-            Kind.PROCEDURAL: self._looked_up(routes.procedural.store),
+            Kind.PROCEDURAL: self._looked_up(routes.procedural),
         }
 
     def _searched(self, kind: Kind, route: RouteSettings) -> Route:
@@ -347,7 +350,7 @@ class _RouteMaker:
         analyzer = Analyzer(language=route.language, stop_words=route.stop_words)
         embedder = self._embedder(route.embedder)
         collection = Collection(kind, embedder.identity, analyzer.name, route.index)
-        place = Place(kind, route.store, place_of(self._settings.stores[route.store]))
+        place = Place(kind, route.store, self._place_of(route.store))
         search = Mode(route.search) if route.search else None
         if search is not None and not getattr(store.capabilities, search.value):
             raise StartError(
@@ -362,12 +365,16 @@ class _RouteMaker:
             prepare=lambda: self._control.make_ready(store, collection, place),
             embedder=embedder,
             memories=self._memories(
-                kind, VectorShelf(store, ProtobufRecords(), analyzer), embedder, search
+                kind, VectorShelf(store, ProtobufRecords(), analyzer), place.hash, embedder, search
             ),
+            required=self._required(kind, route, store),
+            presence=self._presence_of_points(route.store)
+            if needs_leases(store.capabilities)
+            else None,
         )
 
-    def _looked_up(self, name: str) -> Route:
-        kind = Kind.PROCEDURAL
+    def _looked_up(self, route: ProceduralRouteSettings) -> Route:
+        kind, name = Kind.PROCEDURAL, route.store
         inner = self._backends.key_value(name, kind.value)
         store = StackedKeyValueStore(name, inner, self._layers_of(name))
         return Route(
@@ -375,24 +382,71 @@ class _RouteMaker:
             store_name=name,
             adapter=self._settings.stores[name].adapter,
             store=store,
-            prepare=_nothing_to_prepare,
+            prepare=self._control.serve_route,
             embedder=None,
             memories=self._memories(
-                kind, KeyValueShelf(store, ProtobufRecords()), None, Mode.RECENT
+                kind,
+                KeyValueShelf(store, ProtobufRecords()),
+                self._place_of(name),
+                None,
+                Mode.RECENT,
             ),
+            required=self._required(kind, route, store),
+            presence=self._presence(name, EntryNotes(store, self._clock)),
         )
 
+    def _place_of(self, name: str) -> str:
+        """What tells a store's place from others, for all who share the control store."""
+        store, shared = self._settings.stores[name], self._control.shared
+        own = shared and store.adapter == EMBEDDED  # each gateway has its own by that name
+        return place_of(store, (platform.node(), str(self._settings.data_dir)) if own else ())
+
+    def _presence_of_points(self, name: str) -> Presence | None:
+        store = self._settings.stores[name].connect(self._settings.data_dir).vector
+        assert store is not None, "a route leads to it"
+        return self._presence(name, PointNotes(store, self._clock))
+
+    def _presence(self, name: str, notes: Notes) -> Presence | None:
+        """Looks for gateways that have another control store; one process owns an embedded store."""
+        if self._settings.stores[name].adapter == EMBEDDED:
+            return None
+        return Presence(name, notes, self._clock, self._control.identity)
+
+    def _required(
+        self, kind: Kind, route: RouteSettings | ProceduralRouteSettings, store: Store
+    ) -> Durability | None:
+        """What a route requires. Raises StartError when its store can never reach it."""
+        written = route.require_durability or self._settings.require_durability
+        if written == "none":
+            return None
+        required = Durability[written.upper()]
+        levels = store.capabilities.durability
+        if levels and not any(is_enough(level, required) for level in levels):
+            setting = f"routes.{kind.value}." if route.require_durability else ""
+            raise StartError(
+                f"{setting}require_durability: the {kind.value} route requires {required.name}, but "
+                f"its store {route.store!r} reaches {max(levels).name} at best: name another store, "
+                "or require less"
+            )
+        return required
+
     def _memories(
-        self, kind: Kind, shelf: Shelf, embedder: Embedder | None, search: Mode | None
+        self,
+        kind: Kind,
+        shelf: Shelf,
+        place: str,
+        embedder: Embedder | None,
+        search: Mode | None,
     ) -> Memories:
         return Memories(
             kind.value,
             shelf,
             self._clock,
             TextVectors(kind.value, embedder),
-            self._tokens,
+            self._control.tokens,
             search=search,
             scan_budget=self._settings.scan_budget,
+            shared=self._control.leases(place),
         )
 
     def _layers_of(self, store: str) -> tuple[Layer, ...]:
@@ -406,8 +460,17 @@ class _RouteMaker:
         return self._embedders[name]
 
 
-async def _nothing_to_prepare() -> None:
-    return None
+def _lasting_fault(route: Route) -> str:
+    """Why a gateway must not start with this route, or nothing.
+
+    What a server refuses may be mended there; not so that it forgets more than it is to.
+    """
+    fault = route.state.error
+    if isinstance(fault, MemplaneError):
+        return fault.message if fault.reason is Reason.DURABILITY_UNAVAILABLE else ""
+    if fault is not None and not route.opened and fault.reason is StoreReason.MISCONFIGURED:
+        return f"the {route.kind.value} route: {fault}"
+    return ""
 
 
 def _info(route: Route) -> RouteInfo:
@@ -417,26 +480,11 @@ def _info(route: Route) -> RouteInfo:
         store=route.store_name,
         adapter=route.adapter,
         durability=state.durability.name if state.durability is not None else "unknown",
+        why=state.reached.why if state.reached is not None else "",
         embedder=str(route.embedding) if route.embedding is not None else "",
         search=route.search,
         error="" if state.error is None else route.failure(state.error).message,
     )
-
-
-def _notices(settings: Settings, router: Router) -> list[str]:
-    notices = dict.fromkeys(
-        route.embedder.notice
-        for route in router.routes
-        if route.embedder is not None and route.embedder.notice
-    )
-    shown = list(notices)
-    if not settings.address.local:
-        shown.insert(
-            0,
-            f"The gateway listens on {settings.address} without authentication: whoever reaches "
-            "this address can read and change every memory.",
-        )
-    return shown
 
 
 def _exit_code(error: StoreError) -> int:

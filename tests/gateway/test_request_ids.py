@@ -111,7 +111,9 @@ class House:
         self.lossy = Lossy(self.store)
         self.wall = Wall()
         self.clock = Clock(self.wall)
-        self.control = ControlStore(self.store, self.clock)
+        self.control = ControlStore(
+            self.store, self.clock, name="embedded", adapter="embedded", shared=False
+        )
         stacked = StackedKeyValueStore("s", self.lossy, make_layers())  # type: ignore[arg-type]
         self.memories = Memories(
             "procedural",

@@ -26,6 +26,7 @@ from memplane_adapters.contract import (
     Collection,
     Durability,
     FieldType,
+    Reached,
     StoreError,
     StoreReason,
     VectorStore,
@@ -80,7 +81,7 @@ class Remote:
             self._server.collections.add(collection.kind)
         await self._store.ensure(collection)
 
-    async def ping(self) -> Durability:
+    async def ping(self) -> Durability | Reached:
         if self._server.on_ping is not None:
             raise self._server.on_ping
         if not self._server.collections.issuperset({StoreKind.SEMANTIC}):

@@ -10,6 +10,8 @@ from memplane_adapters.contract.capabilities import (
     ConditionalWrite,
     Durability,
     Pushdown,
+    Reached,
+    reached_of,
 )
 from memplane_adapters.contract.entries import (
     Collection,
@@ -115,6 +117,7 @@ __all__ = [
     "Query",
     "QueryResult",
     "RankKey",
+    "Reached",
     "Scan",
     "Scope",
     "Stats",
@@ -140,5 +143,6 @@ __all__ = [
     "point_id",
     "problem",
     "rank_key",
+    "reached_of",
     "to_micros",
 ]

@@ -20,6 +20,22 @@ class Durability(IntEnum):
     SPOOLED = 5
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What an acknowledged write survives now, for a store that has more to say than the level."""
+
+    level: Durability
+    why: str = ""
+    """The setting that decides it, for people, for example "appendfsync everysec"."""
+    replicas: int | None = None
+    """How many copies beside the one that answers have it soon after; None is not known."""
+
+
+def reached_of(answer: Durability | Reached) -> Reached:
+    """What `ping` says, in one form."""
+    return answer if isinstance(answer, Reached) else Reached(answer)
+
+
 class Pushdown(StrEnum):
     """How well a store evaluates a filter operator."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from memplane_adapters.contract.capabilities import Capabilities, Durability
+from memplane_adapters.contract.capabilities import Capabilities, Durability, Reached
 from memplane_adapters.contract.entries import (
     Collection,
     Count,
@@ -53,7 +53,7 @@ class Store(Protocol):
         """Let go of everything; calls that are under way finish. Idempotent."""
         ...
 
-    async def ping(self) -> Durability:
+    async def ping(self) -> Durability | Reached:
         """Prove with a round trip that the store answers; returns the level that it reaches now."""
         ...
 

@@ -74,7 +74,7 @@ from memplane._models import (
     WriteResult,
     WriteResults,
 )
-from memplane._status import Capabilities, RouteCapabilities, RouteStatus, Status
+from memplane._status import Capabilities, ControlStatus, RouteCapabilities, RouteStatus, Status
 from memplane._sync.client import Client
 from memplane._sync.reading import MemoryList
 from memplane._sync.scope import Scope
@@ -99,6 +99,7 @@ __all__ = [
     "Client",
     "Code",
     "ConditionalWrite",
+    "ControlStatus",
     "Count",
     "DataLoss",
     "DeadlineExceeded",

@@ -22,7 +22,7 @@ from memplane._models import (
     WriteResult,
     WriteResults,
 )
-from memplane._status import Capabilities, RouteCapabilities, RouteStatus, Status
+from memplane._status import Capabilities, ControlStatus, RouteCapabilities, RouteStatus, Status
 from memplane.v1 import admin_service_pb2, error_reason_pb2, memory_pb2, memory_service_pb2
 
 if TYPE_CHECKING:
@@ -269,6 +269,18 @@ def status(response: admin_service_pb2.GetStatusResponse) -> Status:
         start_time=_time(response.HasField("start_time"), response.start_time),
         routes=routes,
         notices=tuple(response.notices),
+        control=_control_status(response.control) if response.HasField("control") else None,
+    )
+
+
+def _control_status(control: admin_service_pb2.ControlStatus) -> ControlStatus:
+    return ControlStatus(
+        store=control.store,
+        adapter=control.adapter,
+        shared=control.shared,
+        state=_enums.from_wire(_enums.RouteState, control.state) or _enums.RouteState.UNKNOWN,
+        durability=_enums.from_wire(_enums.Durability, control.durability)
+        or _enums.Durability.UNKNOWN,
     )
 
 
@@ -292,4 +304,6 @@ def _route_status(kind: _enums.Kind, route: admin_service_pb2.RouteStatus) -> Ro
         embedding=_embedding(route.embedding) if route.HasField("embedding") else None,
         ping_seconds=route.ping_us / 1e6 if route.ping_us >= 0 else None,
         last_backup_time=_time(route.HasField("last_backup_time"), route.last_backup_time),
+        durability_why=route.durability_why,
+        replicas=route.replicas if route.HasField("replicas") else None,
     )

@@ -102,11 +102,27 @@ class RouteStatus:
     """Round trip of the last ping, in seconds. None means not known."""
     last_backup_time: datetime | None
     """When a backup was last verified. None means never."""
+    durability_why: str = ""
+    """What decides the durability, in the store's own words, such as "appendfsync everysec"."""
+    replicas: int | None = None
+    """Copies beside the store that answers, which have a write soon after. None is not known."""
 
     @property
     def serving(self) -> bool:
         """Whether it serves."""
         return self.state is RouteState.SERVING
+
+
+@dataclass(frozen=True, slots=True)
+class ControlStatus:
+    """How the gateway's own state is kept."""
+
+    store: str
+    adapter: str
+    shared: bool
+    """Whether other gateways may have the same one, as several over the same stores need."""
+    state: RouteState
+    durability: Durability
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +134,8 @@ class Status:
     routes: Mapping[Kind, RouteStatus]
     notices: tuple[str, ...]
     """Things that its operator should know, one a sentence."""
+    control: ControlStatus | None = None
+    """None where an older gateway does not say it."""
 
     @property
     def serving(self) -> bool:

@@ -162,7 +162,7 @@ def _address(address: Address, *, answering: bool) -> Check:
 
 
 def _routes(target: str) -> Iterator[Check]:
-    from memplane import Client, MemplaneError
+    from memplane import Client, MemplaneError, RouteState
 
     try:
         with Client(target, timeout=5.0) as client:
@@ -178,7 +178,13 @@ def _routes(target: str) -> Iterator[Check]:
             found = f"{route.store} forgets everything with its process"
             yield Check(name, Verdict.WARN, found, "switch on the persistence of the store")
         else:
-            yield Check(name, Verdict.OK, f"{route.store}, durability {route.durability.value}")
+            why = f" ({route.durability_why})" if route.durability_why else ""
+            found = f"{route.store}, durability {route.durability.value}{why}"
+            yield Check(name, Verdict.OK, found)
+    control = status.control
+    if control is not None and control.state is not RouteState.SERVING:
+        do = f"look after the store {control.store}"
+        yield Check("control store", Verdict.FAIL, f"{control.store} does not answer", do)
 
 
 def _stores(settings: Settings) -> Iterator[Check]:

@@ -82,10 +82,13 @@ def lines(settings: Settings, gateway: Gateway) -> list[str]:
         if route.error:
             said.append(f"{line}NOT SERVING: {route.error}")
             continue
-        line += f"durability {route.durability}"
+        line += f"durability {route.durability}{f' ({route.why})' if route.why else ''}"
         if route.embedder:
             line += f", embedder {route.embedder}, search {route.search}"
         said.append(line)
+    control = settings.control.store
+    if settings.control_is_shared:
+        said.append(f"  control    -> {control} ({settings.stores[control].adapter})")
     said += [f"  note: {notice}" for notice in gateway.notices]
     if settings.unused:
         said.append(f"  note: used by no route: {', '.join(settings.unused)}")

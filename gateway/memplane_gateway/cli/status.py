@@ -29,12 +29,19 @@ def status(
         shown = output.plain(found)
         shown["routes"] = [output.plain(route) for route in routes]
         shown["serving"] = found.serving
+        shown["control"] = None if found.control is None else output.plain(found.control)
         output.print_json(shown)
     else:
+        copies = any(route.replicas is not None for route in routes)
         output.print_table(
-            ("KIND", "STORE", "STATE", "PERSISTENT", "AN OK SURVIVES", "ROWS", "SIZE", "EMBEDDER"),
-            (_row(route) for route in routes),
-        )
+            (
+                "KIND", "STORE", "STATE", "PERSISTENT", "AN OK SURVIVES",
+                *(("REPLICAS",) if copies else ()), "ROWS", "SIZE", "EMBEDDER",
+            ),
+            (_row(route, copies=copies) for route in routes),
+        )  # fmt: skip
+        if found.control is not None and not _serves(found.control):
+            exits.say(f"the control store {found.control.store} does not answer")
         for route in routes:
             if not route.serving:
                 exits.say(f"{route.kind.value}: {output.visible(route.message)} ({route.error})")
@@ -53,14 +60,24 @@ _SURVIVES = {
 }
 
 
-def _row(route: Any) -> tuple[Any, ...]:
+def _serves(control: Any) -> bool:
+    return bool(control.state.value == "serving")
+
+
+def _survives(route: Any) -> str:
+    level = _SURVIVES.get(route.durability.value, "-")
+    return f"{level}: {output.visible(route.durability_why)}" if route.durability_why else level
+
+
+def _row(route: Any, *, copies: bool) -> tuple[Any, ...]:
     embedding = route.embedding
     return (
         route.kind.value,
         route.store if route.store == route.adapter else f"{route.store} ({route.adapter})",
         route.state.value.replace("_", " "),
         ("yes" if route.persistent else "NO") if route.serving else "-",
-        _SURVIVES.get(route.durability.value, "-"),
+        _survives(route),
+        *((route.replicas,) if copies else ()),
         route.rows,
         None if route.size_bytes is None else size(route.size_bytes),
         None

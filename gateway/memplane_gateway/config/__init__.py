@@ -8,6 +8,7 @@ came from, and costs 0.2 s at every start.
 from memplane_gateway.config.address import Address, parse_address
 from memplane_gateway.config.loading import load
 from memplane_gateway.config.models import (
+    ControlSettings,
     LogSettings,
     ProceduralRouteSettings,
     RouteSettings,
@@ -18,12 +19,14 @@ from memplane_gateway.config.place import place_of
 from memplane_gateway.config.probe import Probe, probe, probe_embedder
 from memplane_gateway.config.problems import MASK, ConfigError, Origin, Problem
 from memplane_gateway.config.showing import effective, json_schema
-from memplane_gateway.config.stores import StoreSettings, installed
+from memplane_gateway.config.stores import EMBEDDED, StoreSettings, installed
 
 __all__ = [
+    "EMBEDDED",
     "MASK",
     "Address",
     "ConfigError",
+    "ControlSettings",
     "LogSettings",
     "Origin",
     "Probe",

@@ -38,6 +38,7 @@ from memplane_gateway.embedders import EmbedderSettings
 
 DEFAULT_FILE = Path("memplane.yaml")
 DOTENV = Path(".env")
+_ROUTES = (("routes", "semantic"), ("routes", "episodic"), ("routes", "procedural"))
 OPTIONS = {"listen": "--listen", "data_dir": "--data"}
 
 
@@ -90,12 +91,13 @@ def load(
 
 
 def _used_names(settings: Settings) -> set[SettingPath]:
-    """The stores and embedders that routes lead to, and the two that always are."""
+    """The stores and embedders that routes lead to, the gateway's own, and the two that always are."""
     routes = settings.routes
     used: set[SettingPath] = {
         ("stores", EMBEDDED),
         ("embedders", HASH),
         ("stores", routes.procedural.store),
+        ("stores", settings.control.store),
     }
     for route in (routes.semantic, routes.episodic):
         used |= {("stores", route.store), ("embedders", route.embedder)}
@@ -154,7 +156,8 @@ class _Checker:
         known = list(getattr(model, "model_fields", ()))
         if path[:2] == ("routes", "procedural"):
             return dataclasses.replace(
-                problem, suggestion="a procedural route has a store and nothing else"
+                problem,
+                suggestion="a procedural route has store and require_durability, and nothing else",
             )
         return dataclasses.replace(problem, suggestion=nearest_or_list(path[-1], known))
 
@@ -196,7 +199,7 @@ class _Checker:
 
     def _stores(self) -> dict[str, StoreSettings]:
         known = self._named("stores", EMBEDDED, "adapter")
-        used = self._used("store", known, EMBEDDED, ("semantic", "episodic", "procedural"))
+        used = self._used("store", known, EMBEDDED, (*_ROUTES, ("control",)))
         made = {}
         for name, keys in known.items():
             if name not in used:
@@ -207,7 +210,7 @@ class _Checker:
 
     def _embedders(self) -> dict[str, EmbedderSettings]:
         known = self._named("embedders", HASH, "provider")
-        used = self._used("embedder", known, HASH, ("semantic", "episodic"))
+        used = self._used("embedder", known, HASH, _ROUTES[:2])
         made = {}
         for name, keys in known.items():
             if name not in used:
@@ -230,14 +233,16 @@ class _Checker:
                 self._add(Problem(name, f"should be {what} and settings (name: value)"), (section,))
         return {default: {what: default}, **named}
 
-    def _used(self, key: str, known: Iterable[str], default: str, kinds: Iterable[str]) -> set[str]:
-        """Those that routes name, and the default; one that nobody configured is a problem."""
+    def _used(
+        self, key: str, known: Iterable[str], default: str, sections: Iterable[SettingPath]
+    ) -> set[str]:
+        """Those that sections name, and the default; one that nobody configured is a problem."""
         names = set(known)
-        wanted = {kind: self._tree.section("routes", kind).get(key, default) for kind in kinds}
-        for kind, name in wanted.items():
+        wanted = {path: self._tree.section(*path).get(key, default) for path in sections}
+        for path, name in wanted.items():
             if isinstance(name, str) and name not in names:
                 suggestion = nearest_and_list(name, names, "configured")
-                self._add(Problem(key, f'no {key} "{name}"', suggestion), ("routes", kind))
+                self._add(Problem(key, f'no {key} "{name}"', suggestion), path)
         if self._everything:
             return names
         return names & {default, *(name for name in wanted.values() if isinstance(name, str))}

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import platformdirs
 from pydantic import (
@@ -64,10 +64,17 @@ class _Part(BaseModel):
     )
 
 
+Level: TypeAlias = Literal["none", "buffered", "process", "disk", "managed"]
+"""A durability that can be required."""
+
+
 class RouteSettings(_Part):
     """The route of a kind that is searched: SEMANTIC or EPISODIC."""
 
     store: str = Field(default=EMBEDDED, description="Name of a store.")
+    require_durability: Annotated[Level | None, BeforeValidator(_lower)] = Field(
+        default=None, description="What a write must survive at least; absent: as the whole says."
+    )
     embedder: str = Field(default=HASH, description="Name of an embedder.")
     search: Annotated[
         Literal["vector", "keyword", "hybrid"] | None, BeforeValidator(_auto_is_none)
@@ -100,6 +107,9 @@ class ProceduralRouteSettings(_Part):
     """The route of PROCEDURAL memories, which are never embedded."""
 
     store: str = Field(default=EMBEDDED, description="Name of a store.")
+    require_durability: Annotated[Level | None, BeforeValidator(_lower)] = Field(
+        default=None, description="What a write must survive at least; absent: as the whole says."
+    )
 
 
 class RoutesSettings(_Part):
@@ -108,6 +118,16 @@ class RoutesSettings(_Part):
     semantic: RouteSettings = RouteSettings()
     episodic: RouteSettings = RouteSettings()
     procedural: ProceduralRouteSettings = ProceduralRouteSettings()
+
+
+class ControlSettings(_Part):
+    """Where the gateway keeps its own state."""
+
+    store: str = Field(
+        default=EMBEDDED,
+        description="Name of a store of key-values. Gateways beside each other need one that they "
+        "share.",
+    )
 
 
 class LogSettings(_Part):
@@ -163,8 +183,14 @@ class Settings(_Part):
     scan_budget: int = Field(
         default=10_000, ge=1, le=10**9, description="Most rows the gateway looks at for one filter."
     )
+    require_durability: Annotated[Level, BeforeValidator(_lower)] = Field(
+        default="none",
+        description="What every write must survive at least, on routes that do not say so "
+        "themselves; the gateway refuses to start on less.",
+    )
     log: LogSettings = Field(default_factory=lambda: LogSettings())  # noqa: PLW0108 (for mypy)
     routes: RoutesSettings = RoutesSettings()
+    control: ControlSettings = ControlSettings()
     stores: dict[str, StoreSettings] = Field(
         default_factory=lambda: {EMBEDDED: make_store(EMBEDDED, {})},
         description="The stores that routes lead to, by name.",
@@ -196,6 +222,11 @@ class Settings(_Part):
     def address(self) -> Address:
         """`listen`, taken apart."""
         return parse_address(self.listen)
+
+    @property
+    def control_is_shared(self) -> bool:
+        """Whether other gateways may have the same control store: one process owns an embedded one."""
+        return self.stores[self.control.store].adapter != EMBEDDED
 
     @property
     def file(self) -> Path | None:

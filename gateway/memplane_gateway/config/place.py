@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -15,15 +15,15 @@ from memplane_gateway.config.secrets import is_secret_name
 from memplane_gateway.config.stores import StoreSettings
 
 
-def place_of(store: StoreSettings) -> str:
-    """A hash (32 hex digits) over the adapter and its settings without secrets.
+def place_of(store: StoreSettings, within: Sequence[str] = ()) -> str:
+    """A hash (32 hex digits) over the adapter and its settings without secrets, and what it is within.
 
     References are followed, so that another address is another place; a new password is not.
     """
     cls = type(store.settings)
     values = TypeAdapter(cls).dump_python(store.settings, mode="json")
     told = {field.name: values[field.name] for field in dataclasses.fields(cls) if field.repr}
-    text = json.dumps([store.adapter, _without_secrets(told)], sort_keys=True)
+    text = json.dumps([store.adapter, _without_secrets(told), *within], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

@@ -16,6 +16,7 @@ from memplane_adapters.contract import (
     StoreError,
     StoreReason,
     VectorStore,
+    reached_of,
 )
 from memplane_gateway.analysis import Analyzer
 from memplane_gateway.config.models import Settings
@@ -61,7 +62,10 @@ async def _probe(settings: Settings, name: str) -> Probe:
             for each in opened:
                 await each.open()
                 started = time.perf_counter()
-                durability = (await each.ping()).name.lower()
+                reached = reached_of(await each.ping())
+                durability = reached.level.name.lower() + (
+                    f" ({reached.why})" if reached.why else ""
+                )
                 took = time.perf_counter() - started
             for collection in collections:
                 assert backend.vector is not None, "checked above"
@@ -113,6 +117,8 @@ def _lacking(
         return f"it cannot keep vectors, but the {collections[0].kind.value} route leads to it"
     if settings.routes.procedural.store == name and backend.key_value is None:
         return "it cannot keep key-values, but the procedural route leads to it"
+    if settings.control.store == name and backend.key_value is None:
+        return "it cannot keep key-values, but the gateway is to keep its own state there"
     return ""
 
 

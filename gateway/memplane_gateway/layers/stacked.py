@@ -12,7 +12,6 @@ from memplane_adapters.contract import (
     Collection,
     Count,
     Delete,
-    Durability,
     Entry,
     Filter,
     KeyValueStore,
@@ -21,6 +20,7 @@ from memplane_adapters.contract import (
     Point,
     Query,
     QueryResult,
+    Reached,
     Scan,
     Scope,
     Stats,
@@ -29,6 +29,7 @@ from memplane_adapters.contract import (
     VectorStore,
     Write,
     WriteResult,
+    reached_of,
 )
 from memplane_gateway.layers import batches
 
@@ -79,9 +80,9 @@ class _Stacked:
         """Let go; no layer may hinder that."""
         await self._inner.close()
 
-    async def ping(self) -> Durability:
-        """Prove that the store answers."""
-        return await self._call("ping", self._inner.ping)
+    async def ping(self) -> Reached:
+        """Prove that the store answers; says what a write survives."""
+        return reached_of(await self._call("ping", self._inner.ping))
 
     async def scan(self, scan: Scan) -> Page:
         """Walk over rows in order."""

@@ -6,9 +6,10 @@ import asyncio
 from importlib.metadata import version
 
 from memplane.v1 import admin_service_pb2 as pb
-from memplane_adapters.contract import Durability
+from memplane_adapters.contract import Durability, Reached
 from memplane_gateway import limits
 from memplane_gateway.clock import Clock
+from memplane_gateway.control import ControlStore
 from memplane_gateway.memory.model import Caller, Mode
 from memplane_gateway.routes import Route, Router
 from memplane_gateway.wire.memories import KIND_NUMBERS, write_embedding
@@ -21,8 +22,11 @@ from memplane_gateway.wire.values import write_time
 class AdminService:
     """The rpcs of memplane.v1.AdminService."""
 
-    def __init__(self, router: Router, clock: Clock, notices: list[str]) -> None:
+    def __init__(
+        self, router: Router, clock: Clock, notices: list[str], control: ControlStore
+    ) -> None:
         self._router = router
+        self._control = control
         self._notices = notices
         self._started = clock.now()
 
@@ -54,12 +58,24 @@ class AdminService:
         self, _request: pb.GetStatusRequest, _caller: Caller
     ) -> pb.GetStatusResponse:
         """How each route fares now."""
-        await asyncio.gather(*(route.probe() for route in self._router.routes))
+        standing, *_ = await asyncio.gather(
+            self._control.ping(), *(route.probe() for route in self._router.routes)
+        )
         response = pb.GetStatusResponse(version=version("memplane-gateway"), notices=self._notices)
         write_time(self._started, response.start_time)
         for route in self._router.routes:
             await _write_route(route, response.routes.add())
+        self._write_control(standing, response.control)
         return response
+
+    def _write_control(self, standing: Reached | None, message: pb.ControlStatus) -> None:
+        message.store = self._control.name
+        message.adapter = self._control.adapter
+        message.shared = self._control.shared
+        message.state = pb.ROUTE_STATE_NOT_SERVING
+        if standing is not None:
+            message.state = pb.ROUTE_STATE_SERVING
+            message.durability = DURABILITY_NUMBERS[standing.level]
 
 
 async def _write_route(route: Route, message: pb.RouteStatus) -> None:
@@ -74,9 +90,12 @@ async def _write_route(route: Route, message: pb.RouteStatus) -> None:
         message.state = pb.ROUTE_STATE_NOT_SERVING
         message.error = reason_number(failure.reason)
         message.message = failure.message
-    if state.durability is not None:
-        message.durability = DURABILITY_NUMBERS[state.durability]
-        message.persistent = state.durability is not Durability.BUFFERED
+    if state.reached is not None:
+        message.durability = DURABILITY_NUMBERS[state.reached.level]
+        message.persistent = state.reached.level is not Durability.BUFFERED
+        message.durability_why = state.reached.why
+        if state.reached.replicas is not None:
+            message.replicas = state.reached.replicas
     message.rows = -1 if stats.rows is None else stats.rows
     message.size_bytes = -1 if stats.size_bytes is None else stats.size_bytes
     message.ping_us = state.ping_us

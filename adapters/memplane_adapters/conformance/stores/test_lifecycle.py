@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Awaitable
 
 import pytest
 
@@ -26,6 +27,7 @@ from memplane_adapters.contract import (
     Scan,
     StoreError,
     StoreReason,
+    reached_of,
 )
 
 
@@ -41,8 +43,10 @@ async def test_open_and_ensure_may_come_again(backend: Backend) -> None:
 
 @pytest.mark.asyncio
 async def test_ping_tells_a_declared_level(subject: Subject) -> None:
-    level = await subject.store.ping()
+    reached = reached_of(await subject.store.ping())
+    level = reached.level
     assert isinstance(level, Durability)
+    assert reached.replicas is None or reached.replicas >= 0
     assert level in subject.capabilities.durability
 
 
@@ -177,7 +181,7 @@ def _subjects(backend: Backend) -> list[Subject]:
 
 async def _is_closed(subject: Subject) -> None:
     address, scope = subject.address("k"), subject.scope()
-    calls = [
+    calls: list[Awaitable[object]] = [
         subject.store.ping(),
         subject.try_write([subject.entry("k")]),
         subject.read(address),

@@ -191,6 +191,7 @@ class GetStatusResponse(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     ROUTES_FIELD_NUMBER: _builtins.int
     NOTICES_FIELD_NUMBER: _builtins.int
+    CONTROL_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The gateway's version, for example "0.1.0"."""
     @_builtins.property
@@ -205,6 +206,10 @@ class GetStatusResponse(_message.Message):
     def notices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Things that its operator should know, one a sentence. Empty means none."""
 
+    @_builtins.property
+    def control(self) -> Global___ControlStatus:
+        """The store that keeps the gateway's own state."""
+
     def __init__(
         self,
         *,
@@ -212,14 +217,55 @@ class GetStatusResponse(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         routes: _abc.Iterable[Global___RouteStatus] | None = ...,
         notices: _abc.Iterable[_builtins.str] | None = ...,
+        control: Global___ControlStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["control", b"control", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["notices", b"notices", "routes", b"routes", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["control", b"control", "notices", b"notices", "routes", b"routes", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class ControlStatus(_message.Message):
+    """ControlStatus is how the gateway's own state is kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STORE_FIELD_NUMBER: _builtins.int
+    ADAPTER_FIELD_NUMBER: _builtins.int
+    SHARED_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    DURABILITY_FIELD_NUMBER: _builtins.int
+    store: _builtins.str
+    """The store's name in the configuration."""
+    adapter: _builtins.str
+    """The adapter's name."""
+    shared: _builtins.bool
+    """Whether other gateways may have the same one. Several gateways over the
+    same stores need a shared one.
+    """
+    state: Global___RouteState.ValueType
+    """Whether it answers. While it does not, what needs it is refused."""
+    durability: _durability_pb2.Durability.ValueType
+    """What an acknowledged write survives there. UNSPECIFIED while not known."""
+    def __init__(
+        self,
+        *,
+        store: _builtins.str = ...,
+        adapter: _builtins.str = ...,
+        shared: _builtins.bool = ...,
+        state: Global___RouteState.ValueType = ...,
+        durability: _durability_pb2.Durability.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "durability", b"durability", "shared", b"shared", "state", b"state", "store", b"store"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ControlStatus: _TypeAlias = ControlStatus  # noqa: Y015
 
 @_typing.final
 class RouteStatus(_message.Message):
@@ -240,6 +286,8 @@ class RouteStatus(_message.Message):
     EMBEDDING_FIELD_NUMBER: _builtins.int
     PING_US_FIELD_NUMBER: _builtins.int
     LAST_BACKUP_TIME_FIELD_NUMBER: _builtins.int
+    DURABILITY_WHY_FIELD_NUMBER: _builtins.int
+    REPLICAS_FIELD_NUMBER: _builtins.int
     kind: _memory_pb2.Kind.ValueType
     """The kind that the route serves."""
     store: _builtins.str
@@ -264,6 +312,14 @@ class RouteStatus(_message.Message):
     """Bytes of the store. -1 means not known."""
     ping_us: _builtins.int
     """Round trip of the last ping in microseconds. -1 means not known."""
+    durability_why: _builtins.str
+    """What decides the durability, in the store's own words, for example
+    "appendfsync everysec". Empty means that the store has nothing to choose.
+    """
+    replicas: _builtins.int
+    """Copies beside the store that answers, which have a write soon after.
+    Absent means not known.
+    """
     @_builtins.property
     def embedding(self) -> _memory_pb2.EmbeddingIdentity:
         """What makes vectors, as recorded in the store. Absent for PROCEDURAL."""
@@ -288,11 +344,15 @@ class RouteStatus(_message.Message):
         embedding: _memory_pb2.EmbeddingIdentity | None = ...,
         ping_us: _builtins.int = ...,
         last_backup_time: _timestamp_pb2.Timestamp | None = ...,
+        durability_why: _builtins.str = ...,
+        replicas: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["embedding", b"embedding", "last_backup_time", b"last_backup_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "embedding", b"embedding", "last_backup_time", b"last_backup_time", "replicas", b"replicas"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "durability", b"durability", "embedding", b"embedding", "error", b"error", "kind", b"kind", "last_backup_time", b"last_backup_time", "message", b"message", "persistent", b"persistent", "ping_us", b"ping_us", "rows", b"rows", "size_bytes", b"size_bytes", "state", b"state", "store", b"store"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "adapter", b"adapter", "durability", b"durability", "durability_why", b"durability_why", "embedding", b"embedding", "error", b"error", "kind", b"kind", "last_backup_time", b"last_backup_time", "message", b"message", "persistent", b"persistent", "ping_us", b"ping_us", "replicas", b"replicas", "rows", b"rows", "size_bytes", b"size_bytes", "state", b"state", "store", b"store"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__replicas: _TypeAlias = _typing.Literal["replicas"]  # noqa: Y015
+    _WhichOneofArgType__replicas: _TypeAlias = _typing.Literal["_replicas", b"_replicas"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replicas) -> _WhichOneofReturnType__replicas | None: ...
 
 Global___RouteStatus: _TypeAlias = RouteStatus  # noqa: Y015

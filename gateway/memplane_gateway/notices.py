@@ -1,0 +1,29 @@
+"""What the operator of a gateway should know about its configuration."""
+
+from __future__ import annotations
+
+from memplane_gateway.config import EMBEDDED, Settings
+from memplane_gateway.routes import Router
+
+
+def notices(settings: Settings, router: Router) -> list[str]:
+    """One a sentence, the weightiest first."""
+    embedders = dict.fromkeys(
+        route.embedder.notice
+        for route in router.routes
+        if route.embedder is not None and route.embedder.notice
+    )
+    shown = list(embedders)
+    if not settings.address.local:
+        shown.insert(
+            0,
+            f"The gateway listens on {settings.address} without authentication: whoever reaches "
+            "this address can read and change every memory.",
+        )
+    own = [route.kind.value for route in router.routes if route.adapter == EMBEDDED]
+    if settings.control_is_shared and own:
+        shown.append(
+            f"The control store can be shared, but {', '.join(own)} memories are in this gateway's "
+            "own embedded store: other gateways do not see them."
+        )
+    return shown
