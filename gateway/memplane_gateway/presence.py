@@ -33,9 +33,11 @@ from memplane_adapters.contract import (
     StoreError,
     VectorStore,
     Write,
+    WriteStatus,
 )
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason
+from memplane_gateway.memory.leases import needs_leases
 from memplane_gateway.memory.shared_leases import elapsed
 
 BEAT_SECONDS = 10.0
@@ -57,8 +59,11 @@ class Notes(Protocol):
         """What it says. Raises StoreError."""
         ...
 
-    async def write(self, record: bytes) -> None:
-        """Replace it. Raises StoreError."""
+    async def write(self, record: bytes, revision: int, expected: int) -> bool:
+        """Replace the one of the expected revision, where that can be seen; whether it did.
+
+        Raises StoreError.
+        """
         ...
 
     async def remove(self) -> None:
@@ -81,22 +86,13 @@ class EntryNotes:
         """What it says."""
         return _record(await self._store.get([_ADDRESS]))
 
-    async def write(self, record: bytes) -> None:
+    async def write(self, record: bytes, revision: int, expected: int) -> bool:
         """Replace it."""
         now = self._clock.now()
-        await self._store.put(
-            [
-                Write(
-                    Entry(
-                        address=_ADDRESS,
-                        revision=self._clock.revision(),
-                        update_time=now,
-                        time=now,
-                        record=record,
-                    )
-                )
-            ]
-        )
+        entry = Entry(address=_ADDRESS, revision=revision, update_time=now, time=now, record=record)
+        compares = not needs_leases(self._store.capabilities)
+        (result,) = await self._store.put([Write(entry, expected if compares else None)])
+        return result.status is WriteStatus.APPLIED
 
     async def remove(self) -> None:
         """Take it away."""
@@ -125,19 +121,20 @@ class PointNotes:
             self._ensured = True
         return _record(await self._store.fetch([_ADDRESS]))
 
-    async def write(self, record: bytes) -> None:
-        """Replace it."""
+    async def write(self, record: bytes, revision: int, expected: int) -> bool:  # noqa: ARG002
+        """Replace it; such a store does not see what was there."""
         now = self._clock.now()
         bare = self._store.capabilities.vectorless
         point = Point(
             address=_ADDRESS,
-            revision=self._clock.revision(),
+            revision=revision,
             update_time=now,
             time=now,
             record=record,
             vector=None if bare else np.ones(1, np.float32),
         )
-        await self._store.upsert([Write(point)])
+        (result,) = await self._store.upsert([Write(point)])
+        return result.status is WriteStatus.APPLIED
 
     async def remove(self) -> None:
         """Take it away."""
@@ -157,7 +154,6 @@ class Presence:
         """Names our control store, once that is ready."""
         self._notes = notes
         self._clock = clock
-        self._beat = 0
         self._looked: float | None = None
         self._seen: tuple[bytes, float] | None = None
         """Another one's note, and since when it has been as it is."""
@@ -177,8 +173,7 @@ class Presence:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 found = await self._notes.read()
                 if found is None or not self._is_other_alive(found, control):
-                    await self._notes.write(self._note(control))
-                    self._ours, self._seen, self._looked = True, None, elapsed()
+                    await self._leave_note(control, _revision_of(found))
         except (StoreError, TimeoutError) as error:
             _log.debug(
                 "could not look for others", extra={"store": self._store, "error": str(error)}
@@ -198,10 +193,12 @@ class Presence:
             _log.debug("a note was left behind", extra={"store": self._store, "error": str(error)})
         await self._notes.close()
 
-    def _note(self, control: str) -> bytes:
-        self._beat += 1
-        note = {"control": control, "beat": self._beat, "time": self._clock.now()}
-        return json.dumps(note).encode()
+    async def _leave_note(self, control: str, replaced: int) -> None:
+        revision = self._clock.revision(replaced)
+        note = {"control": control, "revision": revision, "time": self._clock.now()}
+        self._seen = None
+        if await self._notes.write(json.dumps(note).encode(), revision, replaced):
+            self._ours, self._looked = True, elapsed()
 
     def _is_other_alive(self, found: bytes, control: str) -> bool:
         try:
@@ -215,6 +212,13 @@ class Presence:
             self._seen = found, elapsed()
         old = self._clock.now() - written > OLD_SECONDS * 1_000_000
         return not old and elapsed() - self._seen[1] < SILENT_SECONDS
+
+
+def _revision_of(found: bytes | None) -> int:
+    try:
+        return 0 if found is None else int(json.loads(found)["revision"])
+    except (KeyError, TypeError, ValueError):
+        return 0
 
 
 def _record(found: list[Stored | None]) -> bytes | None:

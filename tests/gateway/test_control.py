@@ -233,12 +233,23 @@ async def test_a_control_store_must_compare_what_it_replaces(
 # --- gateways that do not share -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["semantic", "procedural"])
+@pytest.mark.parametrize(
+    ("kind", "conditional"),
+    [
+        ("semantic", ConditionalWrite.NONE),
+        ("procedural", ConditionalWrite.NONE),
+        ("procedural", ConditionalWrite.NATIVE),
+    ],
+)
 async def test_a_second_gateway_with_another_control_store_does_not_serve(
-    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, kind: str
+    tmp_path: Path,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    conditional: ConditionalWrite,
 ) -> None:
     """Until the first one has ended, or has been silent for long enough."""
-    server.conditional = ConditionalWrite.NONE
+    server.conditional = conditional
     named = Kind(kind)
 
     def beside(name: str) -> Settings:
