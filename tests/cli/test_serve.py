@@ -83,6 +83,21 @@ def test_serve_refuses_a_wrong_configuration_with_78(tmp_path: Path) -> None:
     assert "memplane.yaml:2: log.level: " in done.stderr
 
 
+def test_serve_refuses_to_start_on_less_than_is_required(tmp_path: Path) -> None:
+    (tmp_path / "memplane.yaml").write_text("routes: {episodic: {require_durability: managed}}\n")
+    done = memplane("serve", "--listen", "127.0.0.1:0", "--data", "d", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (78, "")
+    for part in ("routes.episodic.require_durability", "MANAGED", "DISK at best", "another store"):
+        assert part in done.stderr
+
+
+def test_a_control_store_that_nobody_configured(tmp_path: Path) -> None:
+    (tmp_path / "memplane.yaml").write_text("control: {store: embeded}\n")
+    done = memplane("config", "check", cwd=tmp_path)
+    assert done.returncode == 78
+    assert 'memplane.yaml:1: control.store: no store "embeded" (did you mean' in done.stderr
+
+
 def test_serve_refuses_to_be_open_unless_told(tmp_path: Path) -> None:
     done = memplane("serve", "--listen", "0.0.0.0:0", "--data", "d", cwd=tmp_path)
     assert done.returncode == 78

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 from typer.testing import Result
+
+from memplane import Client, Kind, RouteState
 
 Run = Callable[..., Result]
 
@@ -189,8 +192,31 @@ def test_status(run: Run, target: str) -> None:
     status = document(run("status", "--target", target, "-o", "json"))
     assert status["serving"] is True
     assert [route["persistent"] for route in status["routes"]] == [True] * 3
+    assert status["control"]["store"] == "embedded"
+    assert status["control"]["shared"] is False
     healthy = run("status", "--healthy", "--target", target)
     assert (healthy.exit_code, healthy.output) == (0, "")
+
+
+def test_status_says_what_decides_the_durability(
+    run: Run, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a store says it that has a choice."""
+    with Client(target) as client:
+        found = client.status()
+    route = dataclasses.replace(
+        found[Kind.PROCEDURAL], durability_why="appendfsync everysec", replicas=2
+    )
+    assert found.control is not None
+    down = dataclasses.replace(found.control, state=RouteState.NOT_SERVING)
+    said = dataclasses.replace(found, routes={Kind.PROCEDURAL: route}, control=down)
+    monkeypatch.setattr(Client, "status", lambda _: said)
+    shown = run("status", "--target", target)
+    assert "a loss of power (disk): appendfsync everysec" in " ".join(shown.stdout.split())
+    assert "REPLICAS" in shown.stdout
+    assert "the control store embedded does not answer" in shown.stderr
+    (shown_route,) = document(run("status", "--target", target, "-o", "json"))["routes"]
+    assert (shown_route["durability_why"], shown_route["replicas"]) == ("appendfsync everysec", 2)
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ class Careless:
         await self._dawdle()
         return done
 
-    async def delete(self, deletes: Sequence[Delete], *, atomic: bool) -> list[WriteResult]:
+    async def delete(self, deletes: Sequence[Delete], *, atomic: bool = False) -> list[WriteResult]:
         assert all(delete.expected is None for delete in deletes), "it cannot compare"
         await self._dawdle()
         return await self._store.delete(deletes)
