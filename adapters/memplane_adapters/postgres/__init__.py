@@ -36,6 +36,8 @@ ADAPTER = Adapter(
         LocalStore(
             name="postgres",
             url="postgresql://memplane@{host}:{ports[0]}/postgres",
+            vectors=False,
+            key_values=True,
             prefix="schema",
             program="postgres",
             starter=(sys.executable, "-m", "memplane_adapters.postgres.local"),
