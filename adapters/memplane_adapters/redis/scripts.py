@@ -63,12 +63,12 @@ local function forget(head, key)
 end
 
 -- What is there and its revision, as the items of this batch before have left it.
-local heads, revisions = {}, {}
+local heads, there_is, revisions = {}, {}, {}
 
 local function meet(row, key)
   if revisions[row] == nil then
     local head, alive = look(row, key)
-    heads[row] = head
+    heads[row], there_is[row] = head, alive
     revisions[row] = alive and string.sub(head, 3, 10) or NONE
   end
   return revisions[row]
@@ -115,7 +115,7 @@ for i = 1, count do
     local head = string.sub(value, 1, 34)
     redis.call('SET', row, value)  -- first, since a server without room refuses only that
     if heads[row] then forget(heads[row], key) end
-    redis.call('ZADD', KEYS[2], 0, key)
+    if not there_is[row] then redis.call('ZADD', KEYS[2], 0, key) end
     redis.call('ZADD', KEYS[3], 0, string.sub(head, 11, 18) .. key)
     redis.call('ZADD', KEYS[4], 0, string.sub(head, 19, 26) .. key)
     if at ~= '' then
@@ -123,7 +123,7 @@ for i = 1, count do
       redis.call('ZADD', KEYS[5], 0, string.sub(head, 27, 34) .. key)
       redis.call('HSET', KEYS[6], key, head)
     end
-    heads[row] = head
+    heads[row], there_is[row] = head, true
   end
 end
 return statuses
