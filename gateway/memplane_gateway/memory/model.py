@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Final
@@ -124,7 +124,7 @@ class Record:
     content_hash: bytes
     embedding: EmbeddingIdentity | None
     provenance: Provenance
-    tokens: tuple[WriteToken, ...] = ()
+    tokens: Sequence[WriteToken] = ()
     """Oldest first."""
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import sys
 import zlib
+from collections.abc import Iterable, Sequence
+from typing import overload
 
 from google.protobuf.message import DecodeError
 
@@ -124,18 +126,7 @@ class ProtobufRecords:
                 message.provenance.request_id,
                 message.provenance.source,
             ),
-            tokens=tuple(
-                WriteToken(
-                    _OPERATIONS[token.operation],
-                    token.request_id,
-                    token.item_index,
-                    token.body_hash,
-                    token.revision,
-                    _OUTCOMES[token.outcome],
-                )
-                for token in message.tokens
-                if token.operation in _OPERATIONS and token.outcome in _OUTCOMES
-            ),
+            tokens=_StoredTokens(message.tokens) if message.tokens else (),
         )
 
     def fingerprint(self, content: Content) -> bytes:
@@ -148,6 +139,53 @@ class ProtobufRecords:
         _write_content(content, message)
         encoded = message.SerializeToString(deterministic=True)
         return hashlib.blake2b(encoded, digest_size=16).digest()
+
+
+class _StoredTokens(Sequence[WriteToken]):
+    """Tokens that are read when somebody looks at them: reads of memories do not, only writes."""
+
+    __slots__ = ("_messages", "_read")
+
+    def __init__(self, messages: Iterable[pb.WriteToken]) -> None:
+        self._messages = messages
+        self._read: tuple[WriteToken, ...] | None = None
+
+    def _tokens(self) -> tuple[WriteToken, ...]:
+        if self._read is None:
+            self._read = tuple(
+                WriteToken(
+                    _OPERATIONS[token.operation],
+                    token.request_id,
+                    token.item_index,
+                    token.body_hash,
+                    token.revision,
+                    _OUTCOMES[token.outcome],
+                )
+                for token in self._messages
+                if token.operation in _OPERATIONS and token.outcome in _OUTCOMES
+            )
+        return self._read
+
+    @overload
+    def __getitem__(self, index: int) -> WriteToken: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[WriteToken]: ...
+
+    def __getitem__(self, index: int | slice) -> WriteToken | Sequence[WriteToken]:
+        return self._tokens()[index]
+
+    def __len__(self) -> int:
+        return len(self._tokens())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._tokens() == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self._tokens())
+
+    def __repr__(self) -> str:
+        return repr(self._tokens())
 
 
 def _write_content(content: Content, message: pb.Content) -> None:
