@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import random
 import re
+import shutil
+import ssl
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -194,6 +197,60 @@ async def test_a_user_with_the_least_permissions(own: Server) -> None:
         with pytest.raises(StoreError) as caught:
             await kv.try_write([kv.entry("k")])
         assert caught.value.reason is StoreReason.MISCONFIGURED
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """One for localhost, made by itself, and its key."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl makes certificates here")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            *(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-keyout", str(key), "-out", str(cert)),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return cert, key
+
+
+async def test_tls(own: Server, certificate: tuple[Path, Path], tmp_path: Path) -> None:
+    """Before a server without TLS stands something that has it."""
+    own.start()
+    cert, key = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    plain = at(own)
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, on = await asyncio.open_connection(plain.host, plain.port)
+        await asyncio.gather(_pipe(reader, on), _pipe(back, writer))
+
+    async with await asyncio.start_server(forward, "127.0.0.1", 0, ssl=context) as listening:
+        url = f"rediss://localhost:{listening.sockets[0].getsockname()[1]}/0"
+        async with opened(RedisSettings(url=url, ca_file=str(cert))) as kv:
+            assert await kv.store.ping() is Durability.DISK
+            await kv.write(kv.entry("k"))
+            assert await kv.walk() == ["k"]
+        for settings in (
+            RedisSettings(url=url),
+            RedisSettings(url=url.replace("localhost", "127.0.0.1"), ca_file=str(cert)),
+            RedisSettings(url=url, ca_file=str(tmp_path / "nothing.pem")),
+        ):
+            async with opened(settings) as kv:
+                assert (await refusal(kv)).reason is StoreReason.MISCONFIGURED
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
 
 
 async def test_replicas_that_have_a_write_are_counted(

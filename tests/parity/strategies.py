@@ -34,7 +34,7 @@ from memplane_adapters.conformance.memories.helpers import at
 from memplane_adapters.contract import All, AnyOf, Filter, Negation, Op
 from memplane_adapters.contract import Condition as Leaf
 
-KINDS = (Kind.SEMANTIC, Kind.EPISODIC, Kind.PROCEDURAL)
+KINDS = (Kind.SEMANTIC, Kind.EPISODIC)
 PLACES: tuple[tuple[str, ...], ...] = (
     ("",),
     ("", "a"),

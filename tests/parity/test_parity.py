@@ -37,6 +37,9 @@ def at_hand(options: Options, servers: Servers, directory: Path) -> list[Contend
     for choice in every:
         if options.stores and choice.name not in options.stores:
             continue
+        if choice.store is not None and not choice.store.vectors:
+            say(f"parity: without {choice.name}: it keeps no vectors, and only these are compared")
+            continue
         made = contender(choice, servers)
         try:
             made.arrange(Settings(data_dir=directory / choice.name))
