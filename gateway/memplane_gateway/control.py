@@ -87,6 +87,7 @@ class ControlStore:
             self.opened = True
             try:
                 async with asyncio.timeout(_PATIENCE_SECONDS):
+                    await self._store.ping()  # hears, too, of a set-up that would forget things
                     self.tokens.secret = await self.page_token_secret()
             except TimeoutError as error:
                 raise StoreError(StoreReason.TIMEOUT, "no answer") from error

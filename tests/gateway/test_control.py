@@ -431,3 +431,22 @@ async def test_a_call_may_ask_for_a_level_whatever_it_writes(
         memory = await client.get(Kind.PROCEDURAL, "k")
         assert memory is not None
         assert memory.value == 1
+
+
+async def test_a_control_store_that_would_forget_is_not_taken(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its server says so when it is asked how it fares, say because it evicts what it keeps."""
+    evicting = StoreError(StoreReason.MISCONFIGURED, "maxmemory-policy is allkeys-lru")
+
+    async def ping(self: Remote) -> Durability:
+        raise evicting
+
+    monkeypatch.setattr(Remote, "ping", ping)
+    settings = configured(tmp_path, stores={"main": server}, control="main")
+    async with started(settings) as (client, gateway):
+        error = await refusal(client.count(Kind.PROCEDURAL))
+        assert "control store" in str(error)
+        monkeypatch.undo()
+        await probe(gateway)
+        assert await client.count(Kind.PROCEDURAL) == 0
