@@ -12,7 +12,7 @@ from tests.adapters.postgres_stores import keys, opened, own, raw, refused
 
 from memplane_adapters.conformance.servers import Server
 from memplane_adapters.conformance.stores.fixtures import KeyValues, eventually
-from memplane_adapters.contract import Durability, StoreReason, WriteStatus
+from memplane_adapters.contract import Durability, StoreReason, WriteStatus, reached_of
 from memplane_adapters.postgres.key_value_store import PostgresKeyValueStore
 from memplane_adapters.postgres.settings import from_url
 
@@ -47,7 +47,7 @@ async def test_a_wrong_password_is_told_at_once(own: Server) -> None:
         assert (error.reason, error.retryable) == (StoreReason.MISCONFIGURED, False)
         assert "wrong" not in str(error)
     async with opened(**from_url(url.format("secret"))) as key_values:
-        assert await key_values.store.ping() is Durability.DISK
+        assert reached_of(await key_values.store.ping()).level is Durability.DISK
     missing = own.url.rpartition("/")[0] + "/nothing"
     async with opened(**from_url(missing)) as key_values:
         assert (await refused(key_values.store.ping())).reason is StoreReason.MISCONFIGURED
@@ -189,13 +189,13 @@ async def test_the_level_is_probed(
 ) -> None:
     keys = dict(from_url(own.url))
     async with opened(**keys) as key_values:
-        assert await key_values.store.ping() is Durability.DISK
+        assert reached_of(await key_values.store.ping()).level is Durability.DISK
         for name, value in settings.items():
             await raw(keys, f"alter system set {name} = {value}")
         await raw(keys, "select pg_reload_conf()")
 
         async def is_so() -> bool:
-            return await key_values.store.ping() is level
+            return reached_of(await key_values.store.ping()).level is level
 
         await eventually(is_so)
 
@@ -210,7 +210,7 @@ async def test_a_killed_server_keeps_what_it_acknowledged(own: Server) -> None:
             error = await refused(call)
             assert (error.reason, error.retryable) == (StoreReason.UNAVAILABLE, True)
         own.start()
-        assert await key_values.store.ping() is Durability.DISK
+        assert reached_of(await key_values.store.ping()).level is Durability.DISK
         assert await key_values.walk() == [f"{n:03}" for n in range(99)]
 
 

@@ -28,6 +28,7 @@ from memplane_adapters.contract import (
     StoreReason,
     Write,
     WriteStatus,
+    reached_of,
 )
 from memplane_adapters.redis.settings import RedisSettings
 
@@ -84,7 +85,7 @@ async def test_a_frozen_server_never_ends_at_an_older_value(own: Server) -> None
 async def test_acknowledged_writes_survive_a_kill(own: Server) -> None:
     own.start()
     async with opened(at(own)) as kv:
-        assert await kv.store.ping() is Durability.DISK
+        assert reached_of(await kv.store.ping()).level is Durability.DISK
         await kv.write(*(kv.entry(f"{number:03}") for number in range(100)))
         own.kill()
         await eventually(lambda: _is_gone(kv))
@@ -129,7 +130,11 @@ async def test_durability_is_what_the_server_says(own: Server) -> None:
                 appendfsync=appendfsync,
                 no_appendfsync_on_rewrite=paused,
             )
-            assert await kv.store.ping() is level
+            reached = reached_of(await kv.store.ping())
+            assert (reached.level, reached.replicas) == (level, 0)
+            expected = f"appendfsync {appendfsync}" if appendonly == "yes" else "appendonly no"
+            assert reached.why.startswith(expected)
+            assert ("no-appendfsync-on-rewrite" in reached.why) == (paused == "yes")
     own.kill()  # one that writes its first AOF does not heed SIGTERM
 
 
@@ -143,7 +148,7 @@ async def test_a_policy_that_evicts_is_refused(own: Server, policy: str) -> None
         assert policy in str(error)
         assert 'set "maxmemory-policy noeviction"' in str(error)
         await set_up(own, maxmemory_policy="noeviction")
-        assert await kv.store.ping() is Durability.DISK
+        assert reached_of(await kv.store.ping()).level is Durability.DISK
 
 
 async def test_a_full_server_takes_no_writes_and_answers_reads(own: Server) -> None:
@@ -170,7 +175,7 @@ async def test_wrong_passwords_are_a_matter_of_configuration(
                     await kv.try_write([kv.entry("k")])
                 assert caught.value.reason is StoreReason.MISCONFIGURED
         async with opened(at(own, password="right")) as kv:
-            assert await kv.store.ping() is Durability.DISK
+            assert reached_of(await kv.store.ping()).level is Durability.DISK
 
 
 async def test_a_user_with_the_least_permissions(own: Server) -> None:
@@ -185,7 +190,7 @@ async def test_a_user_with_the_least_permissions(own: Server) -> None:
             commands=LEAST_PERMISSIONS.split(),
         )
     async with opened(at(own, username="app", password="pw", prefix="mine")) as kv:
-        assert await kv.store.ping() is Durability.PROCESS
+        assert reached_of(await kv.store.ping()).level is Durability.PROCESS
         await kv.write(kv.entry("a", expire_time=4 * 10**15), kv.entry("b"))
         await kv.write(kv.entry("a", revision=2))
         assert await kv.walk() == await kv.walk(order=Order.TIME) == ["a", "b"]

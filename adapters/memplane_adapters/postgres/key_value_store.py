@@ -19,6 +19,7 @@ from memplane_adapters.contract import (
     Kind,
     Page,
     Predicate,
+    Reached,
     Scan,
     Scope,
     Stats,
@@ -71,14 +72,15 @@ class PostgresKeyValueStore:
     async def close(self) -> None:
         await self._engine.close()
 
-    async def ping(self) -> Durability:
+    async def ping(self) -> Reached:
         """Raises UNAVAILABLE for a server that takes no writes."""
         ((fsync, synchronous_commit, is_read_only),) = await self._call(
             lambda session: session.rows(_PROBE)
         )
         if is_read_only == "on":
             raise errors.read_only()
-        return level(fsync, synchronous_commit)
+        why = f"fsync {fsync}, synchronous_commit {synchronous_commit}"
+        return Reached(level(fsync, synchronous_commit), why)
 
     async def put(
         self, writes: Sequence[Write[Entry]], *, atomic: bool = False

@@ -8,7 +8,7 @@ from typing import Final
 
 from redis.exceptions import ResponseError
 
-from memplane_adapters.contract import Durability, StoreError, StoreReason
+from memplane_adapters.contract import Durability, Reached, StoreError, StoreReason
 from memplane_adapters.redis import errors
 from memplane_adapters.redis.connection import Command, Reply
 
@@ -44,8 +44,22 @@ def read(replies: list[Reply]) -> Findings:
     return Findings({name: value for name, colon, value in lines if colon}, config)
 
 
-def judge(findings: Findings) -> Durability:
-    """The level of a write. Raises MISCONFIGURED with what is to be changed."""
+def judge(findings: Findings) -> Reached:
+    """What a write survives, and why. Raises MISCONFIGURED with what is to be changed."""
+    level = _level(findings)
+    slaves = findings.info.get("connected_slaves", "")
+    return Reached(level, _why(findings), int(slaves) if slaves.isdecimal() else None)
+
+
+def _why(findings: Findings) -> str:
+    if findings.info.get("aof_enabled") != "1":
+        return "appendonly no"
+    paused = findings.config.get("no-appendfsync-on-rewrite", "no")
+    shown = f"appendfsync {findings.config.get('appendfsync', 'not told')}"
+    return shown if paused == "no" else f"{shown}, no-appendfsync-on-rewrite {paused}"
+
+
+def _level(findings: Findings) -> Durability:
     info, config = findings.info, findings.config
     _check_version(info.get("redis_version", ""))
     if info.get("cluster_enabled") == "1":

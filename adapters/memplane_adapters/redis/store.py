@@ -18,6 +18,7 @@ from memplane_adapters.contract import (
     Filter,
     Kind,
     Page,
+    Reached,
     Scan,
     Scope,
     Stats,
@@ -70,7 +71,7 @@ class RedisKeyValueStore:
     async def close(self) -> None:
         await self._engine.close()
 
-    async def ping(self) -> Durability:
+    async def ping(self) -> Reached:
         """Asks how the server is set up, too."""
         return probe.judge(probe.read(await self._engine.ask(probe.COMMANDS)))
 
