@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from memplane_gateway.clock import micros_of
-from memplane_gateway.deadline import remaining
 from memplane_gateway.errors import Code, MemplaneError, Reason
 from memplane_gateway.memory.model import (
     Caller,
@@ -143,10 +142,8 @@ class _Turns:
 
 
 async def _begin(lock: asyncio.Lock, request_id: str) -> None:
-    left = remaining()
-    patience = PATIENCE_SECONDS if left is None else min(PATIENCE_SECONDS, left / 2)
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await lock.acquire()
     except TimeoutError as error:
         raise still_running(request_id, DELAY_SECONDS) from error
