@@ -305,7 +305,8 @@ def must_be_at_hand(store: LocalStore) -> bool:
     project = _project()
     if not os.environ.get("CI") or project is None:
         return False
-    return (project / "requirements" / "servers" / f"{store.program}.txt").exists()
+    pins = project / "requirements" / "servers"
+    return any((pins / f"{name}.txt").exists() for name in (store.program, store.name))
 
 
 @contextlib.contextmanager

@@ -121,12 +121,14 @@ async def _exchange(
     """Send a batch and read its answers; failures stand in their place."""
     if not commands:
         return
-    problem: Exception | None = await connection.connect()
-    problem = problem or await connection.send(commands)
+    try:
+        problem = await connection.connect() or await connection.send(commands)
+        if problem is None:
+            await connection.receive(replies, len(commands))
+    except Exception as error:  # noqa: BLE001 (whoever waits is told)
+        problem = error
     if problem is not None:
-        replies += [problem] * len(commands)
-    else:
-        await connection.receive(replies, len(commands))
+        replies += [problem] * (len(commands) - len(replies))
 
 
 class Engine:
