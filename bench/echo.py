@@ -9,7 +9,6 @@ read the answers, so that only servers differ; two more rows go through `AsyncCl
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,7 +22,7 @@ from grpc import aio
 # A script finds what stands beside it, a package what stands above.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import measure, process, report, workload
+from bench import command, measure, process, report, workload
 from bench.echo_server import METHOD as ECHO
 
 from memplane import AsyncClient, Kind, Mode
@@ -188,17 +187,14 @@ async def measure_all(
 
 def _row(name: str, concurrency: int, turns: Sequence[Turn]) -> dict[str, Any]:
     """Medians; ratio and difference are of each turn before the median is taken."""
-    ratios = [one.gateway.p50_ms / one.echo.p50_ms for one in turns]
+    pairs = [(one.gateway, one.echo) for one in turns]
     return {
         "operation": name,
         "concurrency": concurrency,
         "gateway": asdict(measure.median_of([one.gateway for one in turns])),
         "echo": asdict(measure.median_of([one.echo for one in turns])),
-        "p50_added_ms": statistics.median(one.gateway.p50_ms - one.echo.p50_ms for one in turns),
-        "p99_added_ms": statistics.median(one.gateway.p99_ms - one.echo.p99_ms for one in turns),
-        "p50_ratio": statistics.median(ratios),
-        "p50_ratio_lowest": min(ratios),
-        "p50_ratio_highest": max(ratios),
+        **measure.added(pairs),
+        **measure.ratios(pairs),
         "cpu_us_per_call": statistics.median(one.cpu_us for one in turns),
     }
 
@@ -232,28 +228,15 @@ def show(figures: dict[str, Any]) -> None:
             (
                 row["operation"],
                 str(row["concurrency"]),
-                *_numbers(row["gateway"]),
-                *_numbers(row["echo"]),
+                *report.numbers(row["gateway"]),
+                *report.numbers(row["echo"]),
                 f"{row['p50_added_ms']:+.2f}",
                 f"{row['p99_added_ms']:+.2f}",
-                _ratio(row),
+                report.ratio(row),
                 f"{row['cpu_us_per_call']:.0f}",
             )
             for row in figures["rows"]
         ],
-    )
-
-
-def _ratio(row: dict[str, Any]) -> str:
-    lowest, highest = row["p50_ratio_lowest"], row["p50_ratio_highest"]
-    return f"{row['p50_ratio']:.2f} ({lowest:.2f}-{highest:.2f})"
-
-
-def _numbers(sample: dict[str, float]) -> tuple[str, str, str]:
-    return (
-        f"{sample['p50_ms']:.2f}",
-        f"{sample['p99_ms']:.2f}",
-        f"{sample['per_second']:,.0f}",
     )
 
 
@@ -288,16 +271,12 @@ def run(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer memories, calls and repeats")
-    parser.add_argument("--json", type=Path, help="where to write all figures")
-    parser.add_argument("--memplane", type=Path, default=process.MEMPLANE, help="the program")
-    given = parser.parse_args(arguments)
-    try:
-        figures = run(QUICK if given.quick else Effort(), memplane=given.memplane)
-    except process.BenchError as error:
-        sys.exit(f"echo: {error}")
-    report.write_json(given.json, {"echo": figures})
+    command.run(
+        "echo",
+        command.parser(__doc__),
+        lambda given: run(QUICK if given.quick else Effort(), memplane=given.memplane),
+        arguments,
+    )
 
 
 if __name__ == "__main__":

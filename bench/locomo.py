@@ -11,7 +11,6 @@ with 1. A gateway of its own is started for each store; all goes through gRPC an
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -30,13 +29,11 @@ from bench.cases import LABEL
 from bench.conversations import Conversation, read_directory
 from bench.direct import DIRECT, Direct
 from bench.material import Material
-from bench.stores import EMBEDDED, Place, at_hand, known, place
+from bench.stores import ALL, EMBEDDED, Place, chosen, place, serving
 
 from memplane import AsyncClient, Episode, EpisodeType, Kind, MemplaneError, Put, Ref
 
 BATCH: Final = 500
-PAUSE: Final = 0.05
-ALL: Final = "all"
 FEWER: Final = 2
 """Conversations when other stores than the embedded one are measured, which takes longer."""
 
@@ -131,20 +128,6 @@ async def measure_store(
             figures["agreement"] = await agree(client, setup.conversations, owed)
         figures |= await measure_rates(place, client, setup, owed)
         return {**figures, "memory_mib": gateway.memory_mib()}, owed
-
-
-async def serving(client: AsyncClient) -> None:
-    """Waits until every route serves: a gateway listens before its stores have answered.
-
-    Raises:
-        BenchError: One does not.
-    """
-    end = time.monotonic() + process.READY_SECONDS
-    while not (status := await client.status()).serving:
-        if time.monotonic() > end:
-            problems = {route.message for route in status.routes.values() if route.message}
-            raise process.BenchError(f"a route does not serve: {'; '.join(sorted(problems))}")
-        await asyncio.sleep(PAUSE)
 
 
 async def agree(
@@ -324,24 +307,11 @@ def _first(errors: BaseException) -> BaseException:
     return errors
 
 
-def stores_of(text: str) -> list[str]:
-    """Names of stores with commas between; "all" are those that are at hand."""
-    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
-    if names == [ALL]:
-        names, absent = at_hand(known())
-        report.say(*(f"not measured: {reason}" for reason in absent))
-    if unknown := sorted(set(names) - set(known())):
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: known are {', '.join(known())}")
-    return names
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="directory of conversations")
-    parser.add_argument(
-        "--stores", type=stores_of, default=EMBEDDED, help=f'with commas, or "{ALL}"'
-    )
+    parser.add_argument("--stores", type=chosen, default=EMBEDDED, help=f'with commas, or "{ALL}"')
     parser.add_argument("--embedder", type=embedder_of, default="hash", help="a name or YAML")
     parser.add_argument(
         "--conversations",

@@ -46,6 +46,27 @@ def median_of(samples: Sequence[Sample]) -> Sample:
     )
 
 
+def ratios(pairs: Sequence[tuple[Sample, Sample]]) -> dict[str, float]:
+    """The first over the second, of each pair before the median is taken."""
+    p50 = [first.p50_ms / second.p50_ms for first, second in pairs]
+    return {
+        "p50_ratio": statistics.median(p50),
+        "p50_ratio_lowest": min(p50),
+        "p50_ratio_highest": max(p50),
+        "per_second_ratio": statistics.median(
+            first.per_second / second.per_second for first, second in pairs
+        ),
+    }
+
+
+def added(pairs: Sequence[tuple[Sample, Sample]]) -> dict[str, float]:
+    """The first less the second, as `ratios`."""
+    return {
+        "p50_added_ms": statistics.median(first.p50_ms - second.p50_ms for first, second in pairs),
+        "p99_added_ms": statistics.median(first.p99_ms - second.p99_ms for first, second in pairs),
+    }
+
+
 async def load(
     call: Callable[[int], Awaitable[object]], *, calls: int, concurrency: int, first: int = 0
 ) -> Sample:

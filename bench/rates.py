@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, TypeAlias
@@ -77,15 +76,9 @@ def _row(name: str, concurrency: int, turns: Sequence[Turn]) -> dict[str, Any]:
     }
     pairs = [(turn.gateway, turn.direct) for turn in turns if turn.direct is not None]
     if pairs:
-        ratios = [gateway.p50_ms / direct.p50_ms for gateway, direct in pairs]
         row |= {
             "direct": asdict(measure.median_of([direct for _, direct in pairs])),
-            "p50_ratio": statistics.median(ratios),
-            "p50_ratio_lowest": min(ratios),
-            "p50_ratio_highest": max(ratios),
-            "per_second_ratio": statistics.median(
-                gateway.per_second / direct.per_second for gateway, direct in pairs
-            ),
+            **measure.ratios(pairs),
         }
     return row
 
@@ -108,9 +101,9 @@ def show(title: str, beside: str, rows: Sequence[Mapping[str, Any]]) -> None:
             (
                 row["operation"],
                 str(row["concurrency"]),
-                *_numbers(row["gateway"]),
-                *(_numbers(row["direct"]) if "direct" in row else ("", "", "")),
-                _ratio(row) if "direct" in row else "",
+                *report.numbers(row["gateway"]),
+                *(report.numbers(row["direct"]) if "direct" in row else ("", "", "")),
+                report.ratio(row) if "direct" in row else "",
                 f"{row['per_second_ratio']:.2f}" if "direct" in row else "",
             )
             for row in rows
@@ -126,16 +119,3 @@ def cell(row: Mapping[str, Any]) -> str:
         if side in row
     ]
     return both[0] + "".join(f" ({one})" for one in both[1:])
-
-
-def _numbers(sample: Mapping[str, float]) -> tuple[str, str, str]:
-    return (
-        f"{sample['p50_ms']:.2f}",
-        f"{sample['p99_ms']:.2f}",
-        f"{sample['per_second']:,.0f}",
-    )
-
-
-def _ratio(row: Mapping[str, Any]) -> str:
-    lowest, highest = row["p50_ratio_lowest"], row["p50_ratio_highest"]
-    return f"{row['p50_ratio']:.2f} ({lowest:.2f}-{highest:.2f})"

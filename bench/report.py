@@ -66,6 +66,21 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> N
     out.print()
 
 
+def numbers(sample: Mapping[str, float]) -> tuple[str, str, str]:
+    """The cells of a `measure.Sample`: p50 and p99 in ms, calls a second."""
+    return (
+        f"{sample['p50_ms']:.2f}",
+        f"{sample['p99_ms']:.2f}",
+        f"{sample['per_second']:,.0f}",
+    )
+
+
+def ratio(row: Mapping[str, Any]) -> str:
+    """The cell of `measure.ratios`: of the p50, and in brackets the lowest and the highest turn."""
+    lowest, highest = row["p50_ratio_lowest"], row["p50_ratio_highest"]
+    return f"{row['p50_ratio']:.2f} ({lowest:.2f}-{highest:.2f})"
+
+
 def say(*lines: str) -> None:
     """Prints lines as they are."""
     out = console()

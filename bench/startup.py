@@ -5,7 +5,6 @@ python bench/startup.py [--quick] [--json FILE]
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from typing import Any, Final
 # A script finds what stands beside it, a package what stands above.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import measure, process, report, workload
+from bench import command, measure, process, report, workload
 
 from memplane import Client, Kind, Mode
 
@@ -43,8 +42,8 @@ QUICK: Final = Effort(memories=2_000, repeats=3)
 
 def import_client() -> dict[str, float]:
     """`import memplane` in a new process: the statement alone."""
-    command = [sys.executable, "-c", _IMPORT]
-    said = subprocess.run(command, check=True, capture_output=True, text=True)
+    statement = [sys.executable, "-c", _IMPORT]
+    said = subprocess.run(statement, check=True, capture_output=True, text=True)
     return {"seconds": float(said.stdout)}
 
 
@@ -138,16 +137,12 @@ def show(figures: dict[str, Any], repeats: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer memories and repeats")
-    parser.add_argument("--json", type=Path, help="where to write all figures")
-    parser.add_argument("--memplane", type=Path, default=process.MEMPLANE, help="the program")
-    given = parser.parse_args(arguments)
-    try:
-        figures = run(QUICK if given.quick else Effort(), memplane=given.memplane)
-    except process.BenchError as error:
-        sys.exit(f"startup: {error}")
-    report.write_json(given.json, {"startup": figures})
+    command.run(
+        "startup",
+        command.parser(__doc__),
+        lambda given: run(QUICK if given.quick else Effort(), memplane=given.memplane),
+        arguments,
+    )
 
 
 if __name__ == "__main__":

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import contextlib
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
-from bench.process import BenchError
+from bench import report
+from bench.process import READY_SECONDS, BenchError
 
+from memplane import AsyncClient
 from memplane_adapters.conformance.servers import (
     NotAtHandError,
     NotStartedError,
@@ -22,11 +27,29 @@ from memplane_adapters.contract import Adapter, LocalStore
 from memplane_gateway.config import installed
 from memplane_gateway.config.stores import EMBEDDED, AdapterError, find_adapter
 
-__all__ = ["EMBEDDED", "NotAtHandError", "Place", "at_hand", "known", "place"]
+__all__ = [
+    "ALL",
+    "EMBEDDED",
+    "NotAtHandError",
+    "Place",
+    "at_hand",
+    "chosen",
+    "known",
+    "place",
+    "serving",
+]
+
+ALL: Final = "all"
+"""In place of names: those that are at hand."""
 
 GIVEN: Final = "a server that ran already"
 OWN: Final = "a server of our own"
 IN_PROCESS: Final = "the engine inside the gateway's process"
+
+_PAUSE: Final = 0.05
+
+Keeps: TypeAlias = Literal["vectors", "key_values"]
+"""What a store is measured with, as `LocalStore` names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +77,13 @@ def known() -> tuple[str, ...]:
     return tuple(sorted(installed(), key=lambda name: (name != EMBEDDED, name)))
 
 
-def at_hand(names: Sequence[str]) -> tuple[list[str], list[str]]:
+def at_hand(names: Sequence[str], keeps: Keeps = "vectors") -> tuple[list[str], list[str]]:
     """Those of the stores that can be measured here, and a sentence on each of the others."""
     there: list[str] = []
     absent: list[str] = []
     for name in names:
         try:
-            _choose(find_adapter(name))
+            _choose(find_adapter(name), keeps)
         except (AdapterError, NotAtHandError) as error:
             absent.append(f"{name}: {error}")
         else:
@@ -68,8 +91,37 @@ def at_hand(names: Sequence[str]) -> tuple[list[str], list[str]]:
     return there, absent
 
 
+def chosen(text: str, keeps: Keeps = "vectors") -> list[str]:
+    """The stores of a command line: names with commas between, or those at hand that keep this.
+
+    Raises:
+        ArgumentTypeError: One is not known.
+    """
+    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    if names == [ALL]:
+        names, absent = at_hand(known(), keeps)
+        report.say(*(f"not measured: {reason}" for reason in absent))
+    if unknown := sorted(set(names) - set(known())):
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: known are {', '.join(known())}")
+    return names
+
+
+async def serving(client: AsyncClient) -> None:
+    """Waits until every route serves: a gateway listens before its stores have answered.
+
+    Raises:
+        BenchError: One does not.
+    """
+    end = time.monotonic() + READY_SECONDS
+    while not (status := await client.status()).serving:
+        if time.monotonic() > end:
+            problems = {route.message for route in status.routes.values() if route.message}
+            raise BenchError(f"a route does not serve: {'; '.join(sorted(problems))}")
+        await asyncio.sleep(_PAUSE)
+
+
 @contextlib.contextmanager
-def place(name: str, directory: Path) -> Iterator[Place]:
+def place(name: str, directory: Path, keeps: Keeps = "vectors") -> Iterator[Place]:
     """A store of an adapter, empty at first.
 
     A server is taken before an engine in process: one that the environment names, else one of our
@@ -80,7 +132,7 @@ def place(name: str, directory: Path) -> Iterator[Place]:
     """
     try:
         adapter = find_adapter(name)
-        store, why = _choose(adapter)
+        store, why = _choose(adapter, keeps)
         with contextlib.ExitStack() as stack:
             if not store.program:
                 url, how = store.at(directory).url, f"{IN_PROCESS}{why}"
@@ -99,10 +151,13 @@ def place(name: str, directory: Path) -> Iterator[Place]:
         raise BenchError(f"{name}: {error}") from error
 
 
-def _choose(adapter: Adapter) -> tuple[LocalStore, str]:
+def _choose(adapter: Adapter, keeps: Keeps) -> tuple[LocalStore, str]:
     """The best store of an adapter that can be had here, and why it is no server."""
     reasons: list[str] = []
-    for store in sorted(adapter.local, key=_worth):
+    fitting = [store for store in adapter.local if getattr(store, keeps)]
+    if adapter.local and not fitting:
+        raise NotAtHandError(f"it keeps no {keeps.replace('_', '-')}")
+    for store in sorted(fitting, key=_worth):
         if store.program and not given(store):
             try:
                 launcher_for(store)
