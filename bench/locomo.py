@@ -269,7 +269,9 @@ def run(stores: Sequence[str], setup: Setup) -> dict[str, Any]:
             try:
                 figures[store], owed = measure.run(measure_store(where, gateway, setup, owed))
             except* MemplaneError as errors:
-                raise process.BenchError(f"{store}: {_first(errors)}\n{gateway.said()}") from errors
+                raise process.BenchError(
+                    f"{store}: {measure.first_of(errors)}\n{gateway.said()}"
+                ) from errors
         show(store, figures[store])
     if len(figures) > 1:
         show_side_by_side(figures)
@@ -298,13 +300,6 @@ def embedder_of(text: str) -> dict[str, Any]:
             "dimension: 384}'"
         )
     return dict(read)
-
-
-def _first(errors: BaseException) -> BaseException:
-    """The first error of a group of groups."""
-    while isinstance(errors, BaseExceptionGroup):
-        errors = errors.exceptions[0]
-    return errors
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -90,6 +90,13 @@ async def load(
     return sample(seconds, time.perf_counter() - begin)
 
 
+def first_of(errors: BaseException) -> BaseException:
+    """The first error of a group of groups, as a task group raises them."""
+    while isinstance(errors, BaseExceptionGroup):
+        errors = errors.exceptions[0]
+    return errors
+
+
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Runs on the fastest event loop that is installed, as an agent that cares would."""
     try:

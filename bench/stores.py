@@ -50,6 +50,10 @@ _PAUSE: Final = 0.05
 
 Keeps: TypeAlias = Literal["vectors", "key_values"]
 """What a store is measured with, as `LocalStore` names it."""
+_NOT: Final[Mapping[Keeps, str]] = {
+    "vectors": "it keeps no vectors",
+    "key_values": "it keeps no key-values",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ def at_hand(names: Sequence[str], keeps: Keeps = "vectors") -> tuple[list[str], 
 
 
 def chosen(text: str, keeps: Keeps = "vectors") -> list[str]:
-    """The stores of a command line: names with commas between, or those at hand that keep this.
+    """The stores of a command line that keep this: names with commas between, or those at hand.
 
     Raises:
         ArgumentTypeError: One is not known.
@@ -103,7 +107,9 @@ def chosen(text: str, keeps: Keeps = "vectors") -> list[str]:
         report.say(*(f"not measured: {reason}" for reason in absent))
     if unknown := sorted(set(names) - set(known())):
         raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: known are {', '.join(known())}")
-    return names
+    fitting = [name for name in names if _may_keep(name, keeps)]
+    report.say(*(f"not measured: {name}: {_NOT[keeps]}" for name in names if name not in fitting))
+    return fitting
 
 
 async def serving(client: AsyncClient) -> None:
@@ -151,12 +157,21 @@ def place(name: str, directory: Path, keeps: Keeps = "vectors") -> Iterator[Plac
         raise BenchError(f"{name}: {error}") from error
 
 
+def _may_keep(name: str, keeps: Keeps) -> bool:
+    """Whether a store is to be tried; what cannot be loaded says so itself."""
+    try:
+        local = find_adapter(name).local
+    except AdapterError:
+        return True
+    return not local or any(getattr(store, keeps) for store in local)
+
+
 def _choose(adapter: Adapter, keeps: Keeps) -> tuple[LocalStore, str]:
     """The best store of an adapter that can be had here, and why it is no server."""
     reasons: list[str] = []
     fitting = [store for store in adapter.local if getattr(store, keeps)]
     if adapter.local and not fitting:
-        raise NotAtHandError(f"it keeps no {keeps.replace('_', '-')}")
+        raise NotAtHandError(_NOT[keeps])
     for store in sorted(fitting, key=_worth):
         if store.program and not given(store):
             try:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import echo, locomo, measure, process, report, startup, stores
+from bench import echo, kv, locomo, measure, process, report, startup, stores
 from bench.conversations import dia_ids, read_directory
+from bench.direct_values import DIRECT_VALUES
 
 TURNS = {
     "session_1": ["I adopted a greyhound called Biscuit", "What a lovely dog", "He is very fast"],
@@ -117,6 +118,62 @@ def test_echo(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(figures["rows"]) == 2 * len(operations)
     assert {"get, PROCEDURAL", "search, KEYWORD", "search, VECTOR"} <= operations
     assert "not pinned" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("store", ["redis", "postgres", "embedded"])
+def test_key_values(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _, absent = stores.at_hand([store], "key_values")
+    if absent:
+        assert not os.environ.get("CI"), absent[0]
+        pytest.skip(absent[0])
+    loads = (kv.Load(1, 1, 3), kv.Load(1, 4, 6), kv.Load(5, 2, 3))
+    figures = kv.run([store], kv.Effort(repeats=1, users=4, loads=loads), pin=False)
+    measured = figures["stores"][store]
+    rows = {(row["operation"], row["items"], row["concurrency"]): row for row in measured["rows"]}
+    assert set(rows) == {
+        (name, load.items, load.concurrency) for name in ("get", "put") for load in loads
+    }
+    libraries = {"redis": "redis-py", "postgres": "psycopg", "embedded": None}
+    assert measured["beside"] == libraries[store]
+    assert all(("p50_ratio" in row) is (store != "embedded") for row in rows.values())
+    if not os.environ.get(f"{store.upper()}_URL"):
+        assert measured["durability"] == "DISK", "our own servers keep what they acknowledge"
+    assert measured["how"] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("store", ["redis", "postgres"])
+async def test_the_libraries_read_what_they_write_and_leave_nothing(
+    store: str, tmp_path: Path
+) -> None:
+    _, absent = stores.at_hand([store], "key_values")
+    if absent:
+        assert not os.environ.get("CI"), absent[0]
+        pytest.skip(absent[0])
+    values = {f"key-{number}": {"number": number, "text": "é"} for number in range(20)}
+    with stores.place(store, tmp_path, "key_values") as where:
+        first = DIRECT_VALUES[store](where)
+        await first.open()
+        try:
+            await first.put(values)
+            await first.put({"key-3": {"number": 33}})
+            assert await first.get(["key-3"]) == [{"number": 33}]
+            assert await first.get(["key-7", "key-3"]) == [values["key-7"], {"number": 33}]
+        finally:
+            await first.close()
+        again = DIRECT_VALUES[store](where)
+        await again.open()
+        try:
+            with pytest.raises((TypeError, KeyError)):
+                await again.get(["key-3", "key-7"])
+        finally:
+            await again.close()
+
+
+def test_only_stores_that_keep_it_are_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    assert stores.chosen("embedded,chroma", "key_values") == ["embedded"]
+    assert "chroma: it keeps no key-values" in capsys.readouterr().out
+    assert stores.chosen("redis,embedded") == ["embedded"]
+    assert "redis: it keeps no vectors" in capsys.readouterr().out
 
 
 def test_start() -> None:
