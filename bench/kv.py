@@ -61,13 +61,13 @@ class Effort:
     users: int = 64
     """Namespaces; a call stays in one. With as many as calls under way none waits for another."""
     loads: tuple[Load, ...] = (
-        Load(1, 1, 400),
-        Load(1, 16, 1_000),
-        Load(1, 64, 1_500),
-        Load(10, 1, 150),
-        Load(10, 16, 300),
-        Load(100, 1, 50),
-        Load(100, 16, 100),
+        Load(1, 1, 200),
+        Load(1, 16, 480),
+        Load(1, 64, 960),
+        Load(10, 1, 60),
+        Load(10, 16, 96),
+        Load(100, 1, 20),
+        Load(100, 16, 32),
     )
 
 
