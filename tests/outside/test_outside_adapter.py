@@ -14,10 +14,7 @@ from tests.faults.process import Gateway, room
 from memplane import Client, ConditionalWrite, Kind, Mode, Unimplemented, attr
 
 # Where a weak store makes a difference; the whole takes minutes.
-FILES = (
-    *("admin", "batches", "filter_truth", "outages", "preconditions", "races", "reach", "sizes"),
-    *("updates", "vector_search", "writes"),
-)
+FILES = ("admin", "batches", "filter_truth", "preconditions", "races", "reach", "writes")
 SUITE = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs", "--pyargs")
 
 

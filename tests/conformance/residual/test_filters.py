@@ -24,4 +24,4 @@ pytestmark = ON_THE_SESSION_LOOP
 @pytest.fixture
 def random_filters(kind: Kind) -> int:
     """Of the kinds that have one store, one has a few only."""
-    return 100 if kind is Kind.EPISODIC else 500
+    return 100 if kind is Kind.EPISODIC else 300
