@@ -27,7 +27,7 @@ from memplane_adapters.redis.settings import RedisSettings
 
 ItemT = TypeVar("ItemT", Write[Entry], Delete)
 
-_ROUNDS: Final = 10
+_ROUNDS: Final = 100
 """How often a namespace is registered for one write while others retire it."""
 _THREAD_BYTES: Final = 65_536
 """Above this, records are compressed in a thread."""

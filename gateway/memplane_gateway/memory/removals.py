@@ -22,7 +22,7 @@ from typing import Protocol, TypeAlias
 from memplane_adapters.contract import Address, Kind, StoreError, StoreReason
 from memplane_gateway.clock import Clock, revision_at
 from memplane_gateway.deadline import remaining
-from memplane_gateway.errors import Code, MemplaneError, Reason, is_ambiguous
+from memplane_gateway.errors import MemplaneError, is_ambiguous
 from memplane_gateway.memory.idempotency import (
     DELAY_SECONDS,
     REMEMBERED_MICROS,
@@ -31,6 +31,7 @@ from memplane_gateway.memory.idempotency import (
 )
 from memplane_gateway.memory.leases import OVERTIME_SECONDS
 from memplane_gateway.memory.model import Caller, Outcome, Removal, Written
+from memplane_gateway.memory.shared_leases import control_failure
 
 _NAMESPACE = ("requests", "delete")
 _FORMAT = 1
@@ -192,8 +193,7 @@ class RemovalNotes:
         try:
             return await self._written(address, caller, items)
         except StoreError as error:
-            _log.error("the control store failed", extra={"error": str(error)})
-            raise _unavailable(error) from error
+            raise control_failure(error) from error
 
     async def _written(
         self, address: Address, caller: Caller, items: int
@@ -277,15 +277,4 @@ def _letters(written: Sequence[Written]) -> str:
     """What to remember; not what was refused or failed, which a retry decides anew."""
     return "".join(
         _UNKNOWN if each.outcome is None else _OUTCOMES[each.outcome] for each in written
-    )
-
-
-def _unavailable(error: StoreError) -> MemplaneError:
-    return MemplaneError(
-        Code.UNAVAILABLE,
-        Reason.BACKEND_UNAVAILABLE,
-        "the control store does not answer, which remembers deletes with a request id; "
-        "nothing was deleted",
-        metadata={"store": "control"},
-        retry_after=error.retry_after or DELAY_SECONDS,
     )

@@ -41,6 +41,7 @@ from memplane_adapters.contract import (
     WriteStatus,
 )
 from memplane_gateway.clock import Clock, revision_at
+from memplane_gateway.deadline import remaining
 from memplane_gateway.errors import Code, MemplaneError, Reason
 
 LEASE_SECONDS = 10.0
@@ -56,6 +57,8 @@ _MOST_SEEN = 10_000
 """Entries that are remembered; many more than one call can name."""
 _SWEEP_SECONDS = 600.0
 _CLOSE_SECONDS = 5.0
+_TICK_SECONDS = 0.005
+"""Timers of event loops go off so much too early at most."""
 
 _log = logging.getLogger(__name__)
 
@@ -395,6 +398,13 @@ def name_of(address: Address) -> str:
 
 def control_failure(error: StoreError) -> MemplaneError:
     """What a caller hears when the control store fails. Its own text goes to the log."""
+    left = remaining()
+    if error.reason is StoreReason.TIMEOUT and left is not None and left < _TICK_SECONDS:
+        return MemplaneError(
+            Code.DEADLINE_EXCEEDED,
+            Reason.DEADLINE_PASSED,
+            "the deadline passed before the control store answered; nothing was written",
+        )
     _log.warning(
         "the control store failed", extra={"reason": error.reason.value, "error": str(error)}
     )
