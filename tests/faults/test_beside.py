@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.faults.beside import environ_for_shared, serves
 from tests.faults.days import NO_RETRIES
 from tests.faults.process import Gateway, until
 
@@ -49,11 +50,7 @@ def _gateway(place: Path, chroma: servers.Server, redis: servers.Server | None) 
     place.mkdir()
     environ = {"MEMPLANE_VECTOR": f"chroma+{chroma.url}"}
     if redis is not None:
-        environ |= {
-            "MEMPLANE_STORES__SHARED__ADAPTER": "redis",
-            "MEMPLANE_STORES__SHARED__URL": redis.url,
-            "MEMPLANE_CONTROL__STORE": "shared",
-        }
+        environ |= environ_for_shared("redis", {"url": redis.url})
     return Gateway(place, environ=environ)
 
 
@@ -74,10 +71,7 @@ def _append(client: Client, number: int, acknowledged: list[int]) -> None:
 
 
 def _served(client: Client) -> bool:
-    try:
-        return client.status()[Kind.SEMANTIC].serving
-    except MemplaneError:
-        return False
+    return serves(client, Kind.SEMANTIC)
 
 
 def test_a_killed_gateway_loses_no_update_of_another_one(
