@@ -16,6 +16,7 @@ ROWS = {*range(1, 16), *range(19, 23), 25, *range(27, 30), *range(37, 47), 50, 5
 """What is to be held on every store so far."""
 
 SUITE = {"stores": Path(stores.__path__[0]), "memories": Path(memories.__path__[0])}
+BESIDE = ROOT / "tests" / "faults"
 _NAME = re.compile(r"`([\w/]+\.py)::(\w+)`")
 _NUMBERED = re.compile(r"field_(\d+)")
 
@@ -62,3 +63,19 @@ def test_numbered_cases_of_the_suite_stand_in_their_rows() -> None:
             for name in cases(file):
                 for row in map(int, _NUMBERED.findall(name)):
                     assert row not in ROWS or name in named[row], f"{name} is not in row {row}"
+
+
+def test_what_several_gateways_are_put_through_stands_there() -> None:
+    section = PAGE.read_text("utf-8").partition("\n## Several gateways\n")[2]
+    named: set[tuple[str, str]] = set()
+    for row in re.findall(r"^\| (?!what happens|---)(.*)$", section, re.MULTILINE):
+        tests = _NAME.findall(row)
+        assert tests, f"a row without a test: {row}"
+        named.update(tests)
+    there = {
+        (f"tests/faults/{file.name}", name)
+        for file in BESIDE.glob("test_beside*.py")
+        for name in cases(file)
+        if name.startswith("test_")
+    }
+    assert named == there
