@@ -31,6 +31,8 @@ from memplane_adapters.contract import (
 from memplane_gateway.clock import Clock
 from memplane_gateway.memory.shared_leases import SharedLeases, control_failure
 from memplane_gateway.memory.tokens import PageTokens
+from memplane_gateway.outbox.entries import Limits, SpooledCodec
+from memplane_gateway.outbox.outbox import Outbox
 
 _SECRET = Address("", Kind.CONTROL, ("gateway",), "page-token-secret")
 _SECRET_BYTES = 32
@@ -116,6 +118,10 @@ class ControlStore:
     def leases(self, place: str) -> SharedLeases | None:
         """Leases that other gateways respect, of the memories in a place; None when there are none."""
         return SharedLeases(self._store, self._clock, place=place) if self.shared else None
+
+    def outbox(self, kind: Kind, codec: SpooledCodec, limits: Limits) -> Outbox:
+        """Where the writes of a route wait while its store is down."""
+        return Outbox(kind, self._store, self._clock, codec, limits)
 
     async def close(self) -> None:
         """Let go."""

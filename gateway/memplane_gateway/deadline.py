@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 _deadline: ContextVar[float | None] = ContextVar("memplane_deadline", default=None)
@@ -18,6 +20,20 @@ def remaining() -> float | None:
     """Seconds left, 0 or more; None when no call is being served."""
     deadline = _deadline.get()
     return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+@contextmanager
+def reserved(seconds: float) -> Iterator[None]:
+    """Within, the call has so much less time left; at most half of it is taken."""
+    left = remaining()
+    if left is None:
+        yield
+        return
+    token = _deadline.set(time.monotonic() + left - min(seconds, left / 2))
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
 
 
 def set_overtime(seconds: float) -> None:

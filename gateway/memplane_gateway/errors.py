@@ -60,6 +60,8 @@ class Reason(StrEnum):
     REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
     REQUEST_RUNNING = "REQUEST_RUNNING"
     ATOMIC_REFUSED = "ATOMIC_REFUSED"
+    OUTBOX_FULL = "OUTBOX_FULL"
+    SUPERSEDED = "SUPERSEDED"
 
 
 AMBIGUOUS: Mapping[str, str] = MappingProxyType({"ambiguous": "true"})
@@ -194,6 +196,21 @@ _BY_STORE_REASON: Mapping[StoreReason, tuple[Code, Reason, str]] = {
 def is_ambiguous(error: StoreError | MemplaneError) -> bool:
     """Whether a write that failed so may have taken effect all the same."""
     return AMBIGUOUS.items() <= error.metadata.items()
+
+
+_OUTAGES = frozenset(
+    {StoreReason.UNAVAILABLE, StoreReason.INTERRUPTED, StoreReason.TIMEOUT, StoreReason.CLOSED}
+)
+
+
+def is_outage(error: StoreError | MemplaneError | None) -> bool:
+    """Whether a store fails because it is down, and not because of what was asked of it."""
+    if isinstance(error, StoreError):
+        return error.reason in _OUTAGES
+    return error is not None and error.reason in (
+        Reason.BACKEND_UNAVAILABLE,
+        Reason.DEADLINE_PASSED,
+    )
 
 
 def from_store(error: StoreError, route: str) -> MemplaneError:

@@ -29,9 +29,10 @@ from memplane_adapters.contract import (
     reached_of,
 )
 from memplane_gateway.embedders import Embedder
-from memplane_gateway.errors import Code, MemplaneError, Reason, from_store
+from memplane_gateway.errors import Code, MemplaneError, Reason, from_store, is_outage
 from memplane_gateway.memory.leases import coordinated
 from memplane_gateway.memory.memories import Memories
+from memplane_gateway.outbox.outbox import Outbox
 from memplane_gateway.presence import Presence
 
 _log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class Route:
         memories: Memories,
         required: Durability | None = None,
         presence: Presence | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
         self.kind = kind
         self.store_name = store_name
@@ -83,6 +85,8 @@ class Route:
         self.embedder = embedder
         self.required = required
         """What a write must survive at least, or the route does not serve."""
+        self.outbox = outbox
+        """Where writes wait while the store is down; None: they are refused."""
         self._presence = presence
         self._store = store
         self._prepare = prepare
@@ -116,9 +120,19 @@ class Route:
     @property
     def memories(self) -> Memories:
         """The memories. Raises the reason why the route does not serve."""
-        if self.state.error is not None and not self._ready:
-            raise self.failure(self.state.error)
+        error = self.state.error
+        if error is not None and not self._ready and not self.spools:
+            raise self.failure(error)
         return self._memories
+
+    @property
+    def spools(self) -> bool:
+        """Whether the store is down, or was not there yet, and writes wait for it meanwhile."""
+        return self.outbox is not None and is_outage(self.state.error)
+
+    async def open(self) -> None:
+        """Begin what goes on behind callers' backs. Raises StoreError of the control store."""
+        await self._memories.open(lambda: self.state.error)
 
     def failure(self, error: StoreError | MemplaneError) -> MemplaneError:
         """What a caller hears of a failure of the store."""
@@ -226,6 +240,8 @@ class Router:
 
     async def start(self) -> None:
         """Open all routes as far as they can be, and keep watch from then on."""
+        for route in self.routes:
+            await route.open()
         await self._probe_all()
         self._watch = asyncio.create_task(self._keep_watch(), name="route-watch")
 

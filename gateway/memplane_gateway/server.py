@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,29 +14,16 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from memplane_adapters.contract import (
-    Backend,
-    Collection,
     ConditionalWrite,
-    Durability,
-    KeyValueStore,
-    Kind,
-    Store,
     StoreError,
     StoreReason,
-    VectorStore,
 )
 from memplane_gateway import logs, sockets
-from memplane_gateway.analysis import Analyzer
 from memplane_gateway.clock import Clock
 from memplane_gateway.config import (
-    EMBEDDED,
-    ProceduralRouteSettings,
-    RouteSettings,
     Settings,
-    place_of,
 )
-from memplane_gateway.control import ControlStore, Place
-from memplane_gateway.embedders import Embedder, create
+from memplane_gateway.control import ControlStore
 from memplane_gateway.errors import MemplaneError, Reason
 from memplane_gateway.interceptors import (
     Draining,
@@ -46,20 +32,22 @@ from memplane_gateway.interceptors import (
     generic_handlers,
     intercepted,
 )
-from memplane_gateway.layers import Layer, StackedKeyValueStore, StackedVectorStore, make_layers
-from memplane_gateway.memory.embedding import TextVectors
-from memplane_gateway.memory.leases import needs_leases
-from memplane_gateway.memory.memories import Memories
-from memplane_gateway.memory.model import Mode
+from memplane_gateway.layers import StackedKeyValueStore, make_layers
 from memplane_gateway.memory.removals import RemovalNotes
-from memplane_gateway.memory.shelf import KeyValueShelf, Shelf, VectorShelf
 from memplane_gateway.notices import notices
-from memplane_gateway.presence import EntryNotes, Notes, PointNotes, Presence
-from memplane_gateway.routes import Route, Router, is_enough
+from memplane_gateway.route_making import (
+    EX_CONFIG,
+    EX_UNAVAILABLE,
+    Backends,
+    RouteMaker,
+    StartError,
+)
+from memplane_gateway.routes import Route, Router
 from memplane_gateway.services.admin import AdminService
 from memplane_gateway.services.memory import MemoryService
 from memplane_gateway.signals import Signals
-from memplane_gateway.wire.records import ProtobufRecords
+
+__all__ = ["SERVICES", "Gateway", "RouteInfo", "StartError", "run", "serve"]
 
 _log = logging.getLogger(__name__)
 
@@ -87,17 +75,6 @@ _LAME_DUCK_SECONDS = 0.25
 _LAST_WORDS_SECONDS = 0.1
 """The door stays open so long after the last answer, for calls that are on the wire already."""
 
-EX_UNAVAILABLE = 69
-EX_CONFIG = 78
-
-
-class StartError(Exception):
-    """The gateway cannot start; the message says what to do, `exit_code` how the process ends."""
-
-    def __init__(self, message: str, exit_code: int = EX_CONFIG) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
 
 @dataclass(frozen=True, slots=True)
 class RouteInfo:
@@ -123,7 +100,7 @@ class Gateway:
         self.handlers: dict[str, Handler] = {}
         self.notices: list[str] = []
         self._clock = Clock()
-        self._backends = _Backends(settings)
+        self._backends = Backends(settings)
         self._control = self._control_store()
         self._notes = RemovalNotes(self._control, self._clock, shared=self._control.shared)
         self._router: Router | None = None
@@ -153,7 +130,7 @@ class Gateway:
             # Its server may come back: until then no route serves.
             _log.warning("the control store failed", extra={"error": str(error)})
         self._router = Router(
-            _RouteMaker(self.settings, self._backends, self._clock, self._control).routes()
+            RouteMaker(self.settings, self._backends, self._clock, self._control).routes()
         )
         for route in self._router.routes:
             route.on_change = self._announce
@@ -254,8 +231,11 @@ class Gateway:
     async def _announce(self, _: Route | None = None) -> None:
         """Tell health watchers how the routes fare; the whole serves while any route does."""
         assert self._router is not None, "started"
-        serving = {route.kind.value: route.state.error is None for route in self._router.routes}
-        for name, good in {**serving, "": any(serving.values())}.items():
+        routes = self._router.routes
+        serving = {route.kind.value: route.state.error is None for route in routes}
+        # A gateway that only takes writes for later is still to be called.
+        some = any(serving.values()) or any(route.spools for route in routes)
+        for name, good in {**serving, "": some}.items():
             await self._health.set(name, _SERVING if good else _NOT_SERVING)
 
 
@@ -288,176 +268,6 @@ def run(settings: Settings, on_ready: Callable[[Gateway], None]) -> None:
         asyncio.run(serve(settings, on_ready))
     else:
         uvloop.run(serve(settings, on_ready))
-
-
-class _Backends:
-    """Connects each configured store once, however many routes lead to it."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._made: dict[str, Backend] = {}
-
-    def vector(self, name: str, user: str) -> VectorStore:
-        """The store as a vector store. Raises StartError when it is none."""
-        store = self._backend(name).vector
-        if store is None:
-            raise StartError(f"{user}: the store {name!r} cannot keep vectors")
-        return store
-
-    def key_value(self, name: str, user: str) -> KeyValueStore:
-        """The store as a key-value store. Raises StartError when it is none."""
-        store = self._backend(name).key_value
-        if store is None:
-            raise StartError(f"{user}: the store {name!r} cannot keep key-values")
-        return store
-
-    def _backend(self, name: str) -> Backend:
-        if name not in self._made:
-            store = self._settings.stores[name]
-            self._made[name] = store.connect(self._settings.data_dir)
-        return self._made[name]
-
-
-class _RouteMaker:
-    """Makes the routes of a configuration."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        backends: _Backends,
-        clock: Clock,
-        control: ControlStore,
-    ) -> None:
-        self._settings = settings
-        self._backends = backends
-        self._clock = clock
-        self._control = control
-        self._embedders: dict[str, Embedder] = {}
-        self._layers: dict[str, tuple[Layer, ...]] = {}
-
-    def routes(self) -> dict[Kind, Route]:
-        """A route a kind."""
-        routes = self._settings.routes
-        return {
-            Kind.SEMANTIC: self._searched(Kind.SEMANTIC, routes.semantic),
-            Kind.EPISODIC: self._searched(Kind.EPISODIC, routes.episodic),
-            Kind.PROCEDURAL: self._looked_up(routes.procedural),
-        }
-
-    def _searched(self, kind: Kind, route: RouteSettings) -> Route:
-        inner = self._backends.vector(route.store, kind.value)
-        store = StackedVectorStore(route.store, inner, self._layers_of(route.store))
-        analyzer = Analyzer(language=route.language, stop_words=route.stop_words)
-        embedder = self._embedder(route.embedder)
-        collection = Collection(kind, embedder.identity, analyzer.name, route.index)
-        place = Place(kind, route.store, self._place_of(route.store))
-        search = Mode(route.search) if route.search else None
-        if search is not None and not getattr(store.capabilities, search.value):
-            raise StartError(
-                f"routes.{kind.value}.search: the store {route.store!r} has no {search.value} "
-                "search"
-            )
-        return Route(
-            kind,
-            store_name=route.store,
-            adapter=self._settings.stores[route.store].adapter,
-            store=store,
-            prepare=lambda: self._control.make_ready(store, collection, place),
-            embedder=embedder,
-            memories=self._memories(
-                kind, VectorShelf(store, ProtobufRecords(), analyzer), place.hash, embedder, search
-            ),
-            required=self._required(kind, route, store),
-            presence=self._presence_of_points(route.store)
-            if needs_leases(store.capabilities)
-            else None,
-        )
-
-    def _looked_up(self, route: ProceduralRouteSettings) -> Route:
-        kind, name = Kind.PROCEDURAL, route.store
-        inner = self._backends.key_value(name, kind.value)
-        store = StackedKeyValueStore(name, inner, self._layers_of(name))
-        return Route(
-            kind,
-            store_name=name,
-            adapter=self._settings.stores[name].adapter,
-            store=store,
-            prepare=self._control.serve_route,
-            embedder=None,
-            memories=self._memories(
-                kind,
-                KeyValueShelf(store, ProtobufRecords()),
-                self._place_of(name),
-                None,
-                Mode.RECENT,
-            ),
-            required=self._required(kind, route, store),
-            presence=self._presence(name, EntryNotes(store, self._clock)),
-        )
-
-    def _place_of(self, name: str) -> str:
-        """What tells a store's place from others, for all who share the control store."""
-        store, shared = self._settings.stores[name], self._control.shared
-        own = shared and store.adapter == EMBEDDED  # each gateway has its own by that name
-        return place_of(store, (platform.node(), str(self._settings.data_dir)) if own else ())
-
-    def _presence_of_points(self, name: str) -> Presence | None:
-        store = self._settings.stores[name].connect(self._settings.data_dir).vector
-        assert store is not None, "a route leads to it"
-        return self._presence(name, PointNotes(store, self._clock))
-
-    def _presence(self, name: str, notes: Notes) -> Presence | None:
-        """Looks for gateways that have another control store; one process owns an embedded store."""
-        if self._settings.stores[name].adapter == EMBEDDED:
-            return None
-        return Presence(name, notes, self._clock, self._control.identity)
-
-    def _required(
-        self, kind: Kind, route: RouteSettings | ProceduralRouteSettings, store: Store
-    ) -> Durability | None:
-        """What a route requires. Raises StartError when its store can never reach it."""
-        written = route.require_durability or self._settings.require_durability
-        if written == "none":
-            return None
-        required = Durability[written.upper()]
-        levels = store.capabilities.durability
-        if levels and not any(is_enough(level, required) for level in levels):
-            setting = f"routes.{kind.value}." if route.require_durability else ""
-            raise StartError(
-                f"{setting}require_durability: the {kind.value} route requires {required.name}, but "
-                f"its store {route.store!r} reaches {max(levels).name} at best: name another store, "
-                "or require less"
-            )
-        return required
-
-    def _memories(
-        self,
-        kind: Kind,
-        shelf: Shelf,
-        place: str,
-        embedder: Embedder | None,
-        search: Mode | None,
-    ) -> Memories:
-        return Memories(
-            kind.value,
-            shelf,
-            self._clock,
-            TextVectors(kind.value, embedder),
-            self._control.tokens,
-            search=search,
-            scan_budget=self._settings.scan_budget,
-            shared=self._control.leases(place),
-        )
-
-    def _layers_of(self, store: str) -> tuple[Layer, ...]:
-        if store not in self._layers:
-            self._layers[store] = make_layers()
-        return self._layers[store]
-
-    def _embedder(self, name: str) -> Embedder:
-        if name not in self._embedders:
-            self._embedders[name] = create(self._settings.embedders[name])
-        return self._embedders[name]
 
 
 def _lasting_fault(route: Route) -> str:

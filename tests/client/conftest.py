@@ -222,6 +222,41 @@ class Admin(admin_service_pb2_grpc.AdminServiceServicer):
         )
         return response
 
+    def ListOutboxEntries(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Three entries, two on the first page."""
+        self.gateway.arrive(request, context)
+        response = admin.ListOutboxEntriesResponse()
+        if request.page_token:
+            entry = response.entries.add(id="semantic-3", size_bytes=9)
+            entry.error.code = 15
+            entry.error.message = "damaged"
+            return response
+        for number in (1, 2):
+            entry = response.entries.add(
+                id=f"semantic-{number}", tenant="default", operation=admin.OUTBOX_OPERATION_PUT
+            )
+            entry.ref.kind = memory_pb2.KIND_SEMANTIC
+            entry.ref.key = str(number)
+        response.next_page_token = "semantic-2"
+        return response
+
+    def RetryOutboxEntries(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.gateway.arrive(request, context)
+        return admin.RetryOutboxEntriesResponse(results=_refused(request.ids))
+
+    def DropOutboxEntries(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.gateway.arrive(request, context)
+        return admin.DropOutboxEntriesResponse(results=_refused(request.ids))
+
+
+def _refused(ids: Any) -> list[Any]:
+    """The first is done, the others are not there."""
+    results = [admin.OutboxResult(id=each) for each in ids]
+    for result in results[1:]:
+        result.error.code = 5
+        result.error.message = "no such entry"
+    return results
+
 
 def health(gateway: FakeGateway) -> grpc.GenericRpcHandler:
     """The standard health service, in raw bytes: status SERVING."""

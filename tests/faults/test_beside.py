@@ -19,7 +19,7 @@ WRITERS = 32
 EACH = 2
 
 
-def _server(adapter: str, place: Path) -> servers.Server:
+def server_of(adapter: str, place: Path) -> servers.Server:
     """A running server of an adapter; skips the case where there is none."""
     entry = installed().get(adapter)
     if entry is None:
@@ -35,14 +35,14 @@ def _server(adapter: str, place: Path) -> servers.Server:
 @pytest.fixture
 def chroma(tmp_path: Path) -> Iterator[servers.Server]:
     """A server that compares no revisions."""
-    with _server("chroma", tmp_path / "chroma") as server:
+    with server_of("chroma", tmp_path / "chroma") as server:
         yield server
 
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[servers.Server]:
     """A server for a control store."""
-    with _server("redis", tmp_path / "redis") as server:
+    with server_of("redis", tmp_path / "redis") as server:
         yield server
 
 

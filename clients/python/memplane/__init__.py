@@ -30,6 +30,7 @@ from memplane._enums import (
     Mode,
     Op,
     Order,
+    OutboxOperation,
     Outcome,
     Pushdown,
     RouteState,
@@ -74,7 +75,16 @@ from memplane._models import (
     WriteResult,
     WriteResults,
 )
-from memplane._status import Capabilities, ControlStatus, RouteCapabilities, RouteStatus, Status
+from memplane._status import (
+    Capabilities,
+    ControlStatus,
+    OutboxEntry,
+    OutboxResult,
+    OutboxStatus,
+    RouteCapabilities,
+    RouteStatus,
+    Status,
+)
 from memplane._sync.client import Client
 from memplane._sync.reading import MemoryList
 from memplane._sync.scope import Scope
@@ -125,6 +135,10 @@ __all__ = [
     "Op",
     "Order",
     "OutOfRange",
+    "OutboxEntry",
+    "OutboxOperation",
+    "OutboxResult",
+    "OutboxStatus",
     "Outcome",
     "Page",
     "PermissionDenied",

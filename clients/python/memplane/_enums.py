@@ -99,6 +99,9 @@ class Outcome(StrEnum):
     DELETED = "deleted"
     MISSING = "missing"
     """It was not there to be deleted."""
+    SPOOLED = "spooled"
+    """The store is down and the write waits in the gateway's outbox: `get` by key shows it, a search
+    or a listing does not yet."""
     UNKNOWN = "unknown"
     """The item has an error."""
 
@@ -125,6 +128,16 @@ class RouteState(StrEnum):
     SERVING = "serving"
     NOT_SERVING = "not_serving"
     UNKNOWN = "unknown"
+
+
+class OutboxOperation(StrEnum):
+    """What a write in the gateway's outbox does."""
+
+    PUT = "put"
+    """It writes a whole memory."""
+    DELETE = "delete"
+    UNKNOWN = "unknown"
+    """Its entry is damaged."""
 
 
 class Pushdown(StrEnum):
@@ -162,19 +175,21 @@ _WIRE: Final[dict[type[StrEnum], tuple[_EnumTypeWrapper[Any], str]]] = {
     Outcome: (memory_service_pb2.WriteOutcome, "WRITE_OUTCOME_"),
     Durability: (durability_pb2.Durability, "DURABILITY_"),
     RouteState: (admin_service_pb2.RouteState, "ROUTE_STATE_"),
+    OutboxOperation: (admin_service_pb2.OutboxOperation, "OUTBOX_OPERATION_"),
     Pushdown: (capability_pb2.Pushdown, "PUSHDOWN_"),
     ConditionalWrite: (capability_pb2.ConditionalWrite, "CONDITIONAL_WRITE_"),
 }
 
-_NUMBERS: Final[dict[StrEnum, int]] = {
-    member: wire.Value(prefix + member.name)
+# By enum too: members of different enums are equal where their values are.
+_NUMBERS: Final[dict[tuple[type[StrEnum], StrEnum], int]] = {
+    (enum, member): wire.Value(prefix + member.name)
     for enum, (wire, prefix) in _WIRE.items()
     for member in enum
     if member.name != "UNKNOWN"
 }
 
 _MEMBERS: Final[dict[tuple[type[StrEnum], int], StrEnum]] = {
-    (type(member), number): member for member, number in _NUMBERS.items()
+    (enum, number): member for (enum, member), number in _NUMBERS.items()
 }
 
 AnyEnum = TypeVar("AnyEnum", bound=StrEnum)
@@ -198,7 +213,7 @@ def coerce(enum: type[AnyEnum], given: AnyEnum | str, field: str) -> AnyEnum:
 
 def to_wire(enum: type[AnyEnum], given: AnyEnum | str, field: str) -> Any:
     """The number of what a caller means. `Any`, because each generated enum is a type of its own."""
-    return _NUMBERS[coerce(enum, given, field)]
+    return _NUMBERS[enum, coerce(enum, given, field)]
 
 
 def from_wire(enum: type[AnyEnum], number: int) -> AnyEnum | None:

@@ -182,6 +182,9 @@ class SearchResult:
     truncated: bool = False
     """Whether hits may have been left out because the reply or the scan would have become too
     large. Ask for fewer at a time, or filter more closely."""
+    incomplete: bool = False
+    """Whether writes to what was searched still wait in the gateway's outbox: the hits are what the
+    store had without them."""
 
     @property
     def memories(self) -> tuple[Memory, ...]:
@@ -286,6 +289,8 @@ class Page:
     """Where to go on, for 24 hours. Empty means that this was the last page."""
     filter: FilterReport | None = None
     """How the filter was evaluated. None without a filter."""
+    incomplete: bool = False
+    """As in SearchResult."""
 
     def __iter__(self) -> Iterator[Memory]:
         return iter(self.memories)
@@ -298,11 +303,16 @@ class Count(int):
     """A number of memories: an int that also says how its filter was evaluated."""
 
     filter: FilterReport | None
+    incomplete: bool
+    """As in SearchResult."""
 
-    def __new__(cls, count: int, filter: FilterReport | None = None) -> Self:
+    def __new__(
+        cls, count: int, filter: FilterReport | None = None, *, incomplete: bool = False
+    ) -> Self:
         """Makes the number."""
         self = super().__new__(cls, count)
         self.filter = filter
+        self.incomplete = incomplete
         return self
 
     @property

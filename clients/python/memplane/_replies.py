@@ -22,7 +22,16 @@ from memplane._models import (
     WriteResult,
     WriteResults,
 )
-from memplane._status import Capabilities, ControlStatus, RouteCapabilities, RouteStatus, Status
+from memplane._status import (
+    Capabilities,
+    ControlStatus,
+    OutboxEntry,
+    OutboxResult,
+    OutboxStatus,
+    RouteCapabilities,
+    RouteStatus,
+    Status,
+)
 from memplane.v1 import admin_service_pb2, error_reason_pb2, memory_pb2, memory_service_pb2
 
 if TYPE_CHECKING:
@@ -114,6 +123,7 @@ def search_result(message: memory_service_pb2.SearchResult) -> SearchResult:
         filter=_report(message.filter) if message.HasField("filter") else None,
         notice=message.notice,
         truncated=message.truncated,
+        incomplete=message.incomplete,
     )
 
 
@@ -123,12 +133,14 @@ def page(response: memory_service_pb2.ListMemoriesResponse) -> Page:
         memories=tuple(memory(each) for each in response.memories),
         next_page_token=response.next_page_token,
         filter=_report(response.filter) if response.HasField("filter") else None,
+        incomplete=response.incomplete,
     )
 
 
 def count(response: memory_service_pb2.CountMemoriesResponse) -> Count:
     """A number of memories."""
-    return Count(response.count, _report(response.filter) if response.HasField("filter") else None)
+    report = _report(response.filter) if response.HasField("filter") else None
+    return Count(response.count, report, incomplete=response.incomplete)
 
 
 def one(results: Sequence[object], asked: int) -> None:
@@ -142,15 +154,10 @@ def one(results: Sequence[object], asked: int) -> None:
 
 
 def _write_result(message: memory_service_pb2.WriteResult, token: str) -> WriteResult:
-    error: MemplaneError | None = None
-    if message.HasField("error"):
-        from memplane._error_details import from_item
-
-        error = from_item(message.error)
     return WriteResult(
         ref=ref(message.ref),
         outcome=_enums.from_wire(_enums.Outcome, message.outcome) or _enums.Outcome.UNKNOWN,
-        error=error,
+        error=_item_error(message.error) if message.HasField("error") else None,
         etag=message.etag,
         revision=message.revision,
         create_time=_time(message.HasField("create_time"), message.create_time),
@@ -306,4 +313,43 @@ def _route_status(kind: _enums.Kind, route: admin_service_pb2.RouteStatus) -> Ro
         last_backup_time=_time(route.HasField("last_backup_time"), route.last_backup_time),
         durability_why=route.durability_why,
         replicas=route.replicas if route.HasField("replicas") else None,
+        outbox=OutboxStatus(
+            route.outbox.waiting,
+            route.outbox.dead,
+            route.outbox.size_bytes,
+            _time(route.outbox.HasField("oldest_time"), route.outbox.oldest_time),
+        )
+        if route.HasField("outbox")
+        else None,
     )
+
+
+def outbox_entry(message: admin_service_pb2.OutboxEntry) -> OutboxEntry:
+    """One write in the outbox."""
+    operation = _enums.from_wire(_enums.OutboxOperation, message.operation)
+    return OutboxEntry(
+        id=message.id,
+        tenant=message.tenant,
+        ref=ref(message.ref) if message.HasField("ref") else None,
+        operation=operation or _enums.OutboxOperation.UNKNOWN,
+        spool_time=_time(message.HasField("spool_time"), message.spool_time),
+        size_bytes=message.size_bytes,
+        error=_item_error(message.error) if message.HasField("error") else None,
+    )
+
+
+def outbox_results(
+    results: Sequence[admin_service_pb2.OutboxResult], asked: int
+) -> tuple[OutboxResult, ...]:
+    """What became of entries."""
+    one(results, asked)
+    return tuple(
+        OutboxResult(each.id, _item_error(each.error) if each.HasField("error") else None)
+        for each in results
+    )
+
+
+def _item_error(message: memory_service_pb2.ItemError) -> MemplaneError:
+    from memplane._error_details import from_item
+
+    return from_item(message)

@@ -6,8 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from memplane._enums import ConditionalWrite, Durability, Kind, Mode, Op, Pushdown, RouteState
-from memplane._models import Embedding
+from memplane._enums import (
+    ConditionalWrite,
+    Durability,
+    Kind,
+    Mode,
+    Op,
+    OutboxOperation,
+    Pushdown,
+    RouteState,
+)
+from memplane._errors import MemplaneError
+from memplane._models import Embedding, Ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,56 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True)
+class OutboxStatus:
+    """What waits for a store (on_backend_down: spool)."""
+
+    waiting: int
+    """Writes that wait."""
+    dead: int
+    """Dead letters: writes that the store refused when it was back, until they are retried or
+    dropped."""
+    size_bytes: int
+    oldest_time: datetime | None
+    """When the oldest that waits was written. None when none does."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEntry:
+    """One write in the gateway's outbox."""
+
+    id: str
+    """Its name in `retry_outbox` and `drop_outbox`."""
+    tenant: str
+    ref: Ref | None
+    """Which memory. None where the entry is damaged."""
+    operation: OutboxOperation
+    spool_time: datetime | None
+    """When it was written."""
+    size_bytes: int
+    error: MemplaneError | None = None
+    """Why it is a dead letter. None while it waits."""
+
+    @property
+    def dead(self) -> bool:
+        """Whether it is a dead letter."""
+        return self.error is not None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxResult:
+    """What became of one entry that was to be retried or dropped."""
+
+    id: str
+    error: MemplaneError | None = None
+    """Why nothing was done. None for a success."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was done."""
+        return self.error is None
+
+
+@dataclass(frozen=True, slots=True)
 class RouteStatus:
     """How the route of one kind fares."""
 
@@ -106,6 +166,8 @@ class RouteStatus:
     """What decides the durability, in the store's own words, such as "appendfsync everysec"."""
     replicas: int | None = None
     """Copies beside the store that answers, which have a write soon after. None is not known."""
+    outbox: OutboxStatus | None = None
+    """What waits for the store. None where writes are refused while it is down."""
 
     @property
     def serving(self) -> bool:

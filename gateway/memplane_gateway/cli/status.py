@@ -43,6 +43,8 @@ def status(
         if found.control is not None and not _serves(found.control):
             exits.say(f"the control store {found.control.store} does not answer")
         for route in routes:
+            if route.outbox is not None and (route.outbox.waiting or route.outbox.dead):
+                exits.say(_outbox(route))
             if not route.serving:
                 exits.say(f"{route.kind.value}: {output.visible(route.message)} ({route.error})")
         for notice in found.notices:
@@ -67,6 +69,14 @@ def _serves(control: Any) -> bool:
 def _survives(route: Any) -> str:
     level = _SURVIVES.get(route.durability.value, "-")
     return f"{level}: {output.visible(route.durability_why)}" if route.durability_why else level
+
+
+def _outbox(route: Any) -> str:
+    waiting, dead = route.outbox.waiting, route.outbox.dead
+    since = output.row_time(route.outbox.oldest_time)
+    said = f"{route.kind.value}: {waiting} writes wait in the outbox"
+    said += f", the oldest since {since}" if waiting else ""
+    return f"{said}; {dead} dead letters: memplane outbox list --dead" if dead else said
 
 
 def _row(route: Any, *, copies: bool) -> tuple[Any, ...]:

@@ -64,6 +64,14 @@ class _Part(BaseModel):
     )
 
 
+Outage: TypeAlias = Literal["reject", "spool"]
+"""What becomes of writes while a store is down."""
+
+_ON_BACKEND_DOWN = (
+    "What becomes of writes while the store is down: reject (UNAVAILABLE), or spool: they wait in the "
+    "gateway's outbox, in its embedded control store."
+)
+
 Level: TypeAlias = Literal["none", "buffered", "process", "disk", "managed"]
 """A durability that can be required."""
 
@@ -74,6 +82,9 @@ class RouteSettings(_Part):
     store: str = Field(default=EMBEDDED, description="Name of a store.")
     require_durability: Annotated[Level | None, BeforeValidator(_lower)] = Field(
         default=None, description="What a write must survive at least; absent: as the whole says."
+    )
+    on_backend_down: Annotated[Outage, BeforeValidator(_lower)] = Field(
+        default="reject", description=_ON_BACKEND_DOWN
     )
     embedder: str = Field(default=HASH, description="Name of an embedder.")
     search: Annotated[
@@ -110,6 +121,9 @@ class ProceduralRouteSettings(_Part):
     require_durability: Annotated[Level | None, BeforeValidator(_lower)] = Field(
         default=None, description="What a write must survive at least; absent: as the whole says."
     )
+    on_backend_down: Annotated[Outage, BeforeValidator(_lower)] = Field(
+        default="reject", description=_ON_BACKEND_DOWN
+    )
 
 
 class RoutesSettings(_Part):
@@ -127,6 +141,24 @@ class ControlSettings(_Part):
         default=EMBEDDED,
         description="Name of a store of key-values. Gateways beside each other need one that they "
         "share.",
+    )
+
+
+class OutboxSettings(_Part):
+    """How much may wait for stores that are down, on routes with on_backend_down: spool."""
+
+    max_bytes: int = Field(
+        default=1024**3,
+        ge=1024**2,
+        le=2**40,
+        description="Most bytes of a route's outbox; above it writes are refused.",
+    )
+    max_age_seconds: float = Field(
+        default=7 * 86_400.0,
+        gt=0,
+        le=366 * 86_400,
+        allow_inf_nan=False,
+        description="When the oldest write has waited so long, further ones are refused.",
     )
 
 
@@ -191,6 +223,7 @@ class Settings(_Part):
     log: LogSettings = Field(default_factory=lambda: LogSettings())  # noqa: PLW0108 (for mypy)
     routes: RoutesSettings = RoutesSettings()
     control: ControlSettings = ControlSettings()
+    outbox: OutboxSettings = OutboxSettings()
     stores: dict[str, StoreSettings] = Field(
         default_factory=lambda: {EMBEDDED: make_store(EMBEDDED, {})},
         description="The stores that routes lead to, by name.",

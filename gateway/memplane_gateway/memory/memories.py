@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
-from memplane_adapters.contract import Address
+from memplane_adapters.contract import Address, StoreError
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason
 from memplane_gateway.limits import REPLY_BYTES
@@ -33,6 +34,9 @@ from memplane_gateway.memory.writing import Writer
 
 _FIRST_ROWS = 64
 
+Fault: TypeAlias = Callable[[], StoreError | MemplaneError | None]
+"""Says why a route does not serve now; None: it does."""
+
 
 class Memories:
     """The memory store of one route. Failures of its store come through as StoreError."""
@@ -58,22 +62,42 @@ class Memories:
             route, shelf, clock, vectors, default_mode=self.auto_mode, scan_budget=scan_budget
         )
 
+    async def open(self, fault: Fault) -> None:
+        """Begin what goes on behind callers' backs; `fault` says why the route does not serve."""
+
     async def close(self) -> None:
         """End what goes on behind callers' backs."""
         await self._writer.close()
 
     async def put(
-        self, caller: Caller, puts: Sequence[Put], *, atomic: bool = False
+        self,
+        caller: Caller,
+        puts: Sequence[Put],
+        *,
+        atomic: bool = False,
+        spool: bool = True,  # noqa: ARG002 (where there is an outbox)
     ) -> list[Written]:
-        """Write whole memories; `atomic` all or none."""
+        """Write whole memories; `atomic` all or none. Without `spool` the store alone will do."""
         return await self._writer.put(caller, puts, atomic=atomic)
 
-    async def update(self, caller: Caller, updates: Sequence[Update]) -> list[Written]:
-        """Change parts of memories."""
+    async def update(
+        self,
+        caller: Caller,
+        updates: Sequence[Update],
+        *,
+        spool: bool = True,  # noqa: ARG002 (as in put)
+    ) -> list[Written]:
+        """Change parts of memories; `spool` as in put."""
         return await self._writer.update(caller, updates)
 
-    async def delete(self, removals: Sequence[Removal], *, atomic: bool = False) -> list[Written]:
-        """Delete memories; `atomic` all or none."""
+    async def delete(
+        self,
+        removals: Sequence[Removal],
+        *,
+        atomic: bool = False,
+        spool: bool = True,  # noqa: ARG002 (as in put)
+    ) -> list[Written]:
+        """Delete memories; `atomic` all or none, `spool` as in put."""
         return await self._writer.delete(removals, atomic=atomic)
 
     async def get(

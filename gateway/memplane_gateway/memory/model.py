@@ -96,6 +96,7 @@ class Outcome(StrEnum):
     UNCHANGED = "unchanged"
     DELETED = "deleted"
     MISSING = "missing"
+    SPOOLED = "spooled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +250,8 @@ class Written:
     """Whether an earlier try of the same call did it."""
     trace: Trace | None = None
     """In place of `memory`, where that is no longer known."""
+    spooled: bool = False
+    """Whether it is about a write that waits in the outbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +334,8 @@ class Found:
     filter: FilterReport | None = None
     notice: str = ""
     truncated: bool = False
+    incomplete: bool = False
+    """Whether writes to what was searched still wait in the outbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +358,8 @@ class ListedPage:
     memories: tuple[Memory, ...]
     next_page_token: str
     filter: FilterReport | None = None
+    incomplete: bool = False
+    """As in Found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,3 +368,5 @@ class Counted:
 
     count: int
     filter: FilterReport | None = None
+    incomplete: bool = False
+    """As in Found."""

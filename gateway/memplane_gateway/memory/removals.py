@@ -35,7 +35,7 @@ from memplane_gateway.memory.shared_leases import control_failure
 
 _NAMESPACE = ("requests", "delete")
 _FORMAT = 1
-_OUTCOMES = {Outcome.DELETED: "d", Outcome.MISSING: "m"}
+_OUTCOMES = {Outcome.DELETED: "d", Outcome.MISSING: "m", Outcome.SPOOLED: "s"}
 _UNKNOWN = "-"
 _LETTERS = {letter: outcome for outcome, letter in _OUTCOMES.items()}
 

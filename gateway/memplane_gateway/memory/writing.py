@@ -34,7 +34,6 @@ from memplane_gateway.memory.model import (
     Caller,
     Operation,
     Outcome,
-    Precondition,
     Provenance,
     Put,
     Removal,
@@ -52,20 +51,19 @@ MAX_ATTEMPTS = 100
 _PAUSE_SECONDS = 0.002
 
 
-class _Item(Protocol):
+class Item(Protocol):
+    """What writes are about."""
+
     @property
     def address(self) -> Address: ...
 
-    @property
-    def precondition(self) -> Precondition | None: ...
 
-
-_ItemT = TypeVar("_ItemT", bound=_Item)
+ItemT = TypeVar("ItemT", bound=Item)
 _ChangeT = TypeVar("_ChangeT", Put, Update)
 _Decision: TypeAlias = Draft | Unchanged | Done | MemplaneError
 _Decide: TypeAlias = Callable[[_ChangeT, Row | None, int], Draft | Unchanged | MemplaneError]
-_Round: TypeAlias = Callable[
-    [Sequence[_ItemT], Sequence[Row | None], Turn], Awaitable[list[Written | None]]
+Round: TypeAlias = Callable[
+    [Sequence[ItemT], Sequence[Row | None], Turn], Awaitable[list[Written | None]]
 ]
 
 
@@ -155,7 +153,7 @@ class Writer:
             settled: list[Written | None] = [None] * len(batch)
             deletes: dict[int, Delete] = {}
             for index, (removal, row) in enumerate(zip(batch, rows, strict=True)):
-                alive = _there_for(removal, alive_row(row, now))
+                alive = there_for(removal, alive_row(row, now))
                 refused = refusal(removal.precondition, alive.record if alive else None)
                 if refused is not None:
                     settled[index] = Written(removal.address, error=refused)
@@ -164,14 +162,14 @@ class Writer:
                 else:
                     deletes[index] = Delete(removal.address, alive.record.revision)
             if atomic and any(each is not None and each.error for each in settled):
-                return _all_refused(settled, batch)
+                return all_refused(settled, batch)
             doomed = list(deletes.values())
             if not doomed:
                 return settled
             send = functools.partial(self._shelf.delete, doomed, atomic=atomic)
             sent = [delete.address for delete in doomed]
             results = await turn.finish(send, sent, gone=True)
-            if atomic and not all(map(_stands_in_nobodys_way, results)):
+            if atomic and not all(map(stands_in_nobodys_way, results)):
                 return self._none_applied(batch, deletes, results)
             for index, result in zip(deletes, results, strict=True):
                 # A row that has gone meanwhile is read again too: a precondition may now differ.
@@ -183,7 +181,7 @@ class Writer:
                     settled[index] = self._failed(batch[index].address, result)
             return settled
 
-        return await self._until_settled(removals, round_, vectors=False)
+        return await self.until_settled(removals, round_, vectors=False)
 
     async def _change(
         self, call: _Call, items: Sequence[_ChangeT], decide: _Decide[_ChangeT]
@@ -207,17 +205,20 @@ class Writer:
                     return settled
             return await self._apply(call, batch, decided, turn)
 
-        return await self._until_settled(items, round_, call=call)
+        return await self.until_settled(items, round_, call=call)
 
-    async def _until_settled(
+    async def until_settled(
         self,
-        items: Sequence[_ItemT],
-        round_: _Round[_ItemT],
+        items: Sequence[ItemT],
+        round_: Round[ItemT],
         *,
         vectors: bool = True,
         call: _Call | None = None,
     ) -> list[Written]:
-        """Run rounds over the items that lost to another writer, until none is left."""
+        """Run rounds over the items that lost to another writer, until none is left.
+
+        A round gets what is there for each of its items, and says what became of it; None: it lost.
+        """
         settled: list[Written | None] = [None] * len(items)
         pending = list(range(len(items)))
         for attempt in range(MAX_ATTEMPTS):
@@ -285,7 +286,7 @@ class Writer:
                 return await self._shelf.write(writes, atomic=call.atomic)
 
         results = await turn.finish(send, [batch[index].address for index in drafts])
-        if call.atomic and not all(map(_stands_in_nobodys_way, results)):
+        if call.atomic and not all(map(stands_in_nobodys_way, results)):
             return self._none_applied(batch, drafts, results)
         for (index, draft), write, result in zip(drafts.items(), writes, results, strict=True):
             address = batch[index].address
@@ -338,17 +339,17 @@ class Writer:
             Written(item.address, error=decision if isinstance(decision, MemplaneError) else None)
             for item, decision in zip(batch, decided, strict=True)
         ]
-        return _all_refused(refused, batch)
+        return all_refused(refused, batch)
 
     def _none_applied(
-        self, batch: Sequence[_Item], tried: Iterable[int], results: Sequence[WriteResult]
+        self, batch: Sequence[Item], tried: Iterable[int], results: Sequence[WriteResult]
     ) -> list[Written | None]:
         """What becomes of an atomic batch that the store did not apply: all refused, or all anew."""
         refused: list[Written | None] = [None] * len(batch)
         for index, result in zip(tried, results, strict=True):
             if result.error is not None:
                 refused[index] = self._failed(batch[index].address, result)
-        return _all_refused(refused, batch) if any(refused) else refused
+        return all_refused(refused, batch) if any(refused) else refused
 
     def _vector_of(
         self, draft: Draft, call: _Call
@@ -367,18 +368,19 @@ class Writer:
         return from_store(error, self._route) if isinstance(error, StoreError) else error
 
 
-def _there_for(removal: Removal, alive: Row | None) -> Row | None:
+def there_for(removal: Removal, alive: Row | None) -> Row | None:
     """What is there for a delete: not what was created after its first try had begun."""
     if alive is None or removal.began is None or alive.record.create_time <= removal.began:
         return alive
     return None
 
 
-def _stands_in_nobodys_way(result: WriteResult) -> bool:
+def stands_in_nobodys_way(result: WriteResult) -> bool:
+    """Whether an item of an atomic batch lets the others be: it was applied, or had nothing to do."""
     return result.status in (WriteStatus.APPLIED, WriteStatus.MISSING)
 
 
-def _all_refused(settled: Sequence[Written | None], batch: Sequence[_Item]) -> list[Written | None]:
+def all_refused(settled: Sequence[Written | None], batch: Sequence[Item]) -> list[Written | None]:
     """An atomic batch of which some items were refused: the others are too."""
     refused = [each if each is not None and each.error else None for each in settled]
     first = next(index for index, each in enumerate(refused) if each is not None)

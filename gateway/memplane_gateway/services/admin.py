@@ -12,7 +12,9 @@ from memplane_gateway.clock import Clock
 from memplane_gateway.control import ControlStore
 from memplane_gateway.memory.model import Caller, Mode
 from memplane_gateway.routes import Route, Router
+from memplane_gateway.services.outbox import Outboxes
 from memplane_gateway.wire.memories import KIND_NUMBERS, write_embedding
+from memplane_gateway.wire.outbox import write_standing
 from memplane_gateway.wire.queries import MODE_NUMBERS
 from memplane_gateway.wire.replies import DURABILITY_NUMBERS, reason_number, write_capabilities
 from memplane_gateway.wire.rpc import Rpc, rpcs_of
@@ -26,6 +28,7 @@ class AdminService:
         self, router: Router, clock: Clock, notices: list[str], control: ControlStore
     ) -> None:
         self._router = router
+        self._outboxes = Outboxes(router)
         self._control = control
         self._notices = notices
         self._started = clock.now()
@@ -34,7 +37,13 @@ class AdminService:
         """All rpcs of the service."""
         return rpcs_of(
             pb.DESCRIPTOR.services_by_name["AdminService"],
-            {"GetCapabilities": self.get_capabilities, "GetStatus": self.get_status},
+            {
+                "GetCapabilities": self.get_capabilities,
+                "GetStatus": self.get_status,
+                "ListOutboxEntries": self._outboxes.list_entries,
+                "RetryOutboxEntries": self._outboxes.retry,
+                "DropOutboxEntries": self._outboxes.drop,
+            },
         )
 
     async def get_capabilities(
@@ -96,6 +105,9 @@ async def _write_route(route: Route, message: pb.RouteStatus) -> None:
         message.durability_why = state.reached.why
         if state.reached.replicas is not None:
             message.replicas = state.reached.replicas
+    if route.outbox is not None:
+        message.outbox.SetInParent()
+        write_standing(route.outbox.standing, message.outbox)
     message.rows = -1 if stats.rows is None else stats.rows
     message.size_bytes = -1 if stats.size_bytes is None else stats.size_bytes
     message.ping_us = state.ping_us

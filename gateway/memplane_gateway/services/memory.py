@@ -127,7 +127,9 @@ class MemoryService:
             written, routes = await self._by_route(
                 puts,
                 asked,
-                lambda route, part: route.memories.put(caller, part, atomic=request.atomic),
+                lambda route, part: route.memories.put(
+                    caller, part, atomic=request.atomic, spool=asked is None
+                ),
             )
         response = pb.PutMemoriesResponse()
         _write_results(written, routes, response.results)
@@ -183,7 +185,9 @@ class MemoryService:
         caller = await _with_body(caller, request.updates)
         async with self._running.alone(caller, Operation.UPDATE):
             written, routes = await self._by_route(
-                updates, asked, lambda route, part: route.memories.update(caller, part)
+                updates,
+                asked,
+                lambda route, part: route.memories.update(caller, part, spool=asked is None),
             )
         response = pb.UpdateMemoriesResponse()
         _write_results(written, routes, response.results)
@@ -208,7 +212,9 @@ class MemoryService:
             done, _ = await self._by_route(
                 left,
                 asked,
-                lambda route, part: route.memories.delete(part, atomic=request.atomic),
+                lambda route, part: route.memories.delete(
+                    part, atomic=request.atomic, spool=asked is None
+                ),
             )
             return done
 

@@ -139,6 +139,7 @@ async def write_found(found: Found, message: svc.SearchResult, *, vectors: bool)
     message.approximate = found.approximate
     message.notice = found.notice
     message.truncated = found.truncated
+    message.incomplete = found.incomplete
     _write_report(found.filter, message.filter)
 
 
@@ -147,12 +148,14 @@ async def write_page(page: ListedPage, message: svc.ListMemoriesResponse, *, vec
     async for memory in paced(page.memories):
         write_memory(memory, message.memories.add(), vectors=vectors)
     message.next_page_token = page.next_page_token
+    message.incomplete = page.incomplete
     _write_report(page.filter, message.filter)
 
 
 def write_count(counted: Counted, message: svc.CountMemoriesResponse) -> None:
     """Set a reply to a count."""
     message.count = counted.count
+    message.incomplete = counted.incomplete
     _write_report(counted.filter, message.filter)
 
 

@@ -29,6 +29,7 @@ OUTCOMES: dict[Outcome, svc.WriteOutcome.ValueType] = {
     Outcome.UNCHANGED: svc.WRITE_OUTCOME_UNCHANGED,
     Outcome.DELETED: svc.WRITE_OUTCOME_DELETED,
     Outcome.MISSING: svc.WRITE_OUTCOME_MISSING,
+    Outcome.SPOOLED: svc.WRITE_OUTCOME_SPOOLED,
 }
 DURABILITY_NUMBERS: dict[Durability, durability_pb2.Durability.ValueType] = {
     level: durability_pb2.Durability.Value(f"DURABILITY_{level.name}") for level in Durability
@@ -51,7 +52,10 @@ def write_written(
         return
     assert written.outcome is not None
     message.outcome = OUTCOMES[written.outcome]
-    message.visible = visible
+    spooled = written.spooled or written.outcome is Outcome.SPOOLED
+    message.visible = visible and not spooled
+    if spooled:
+        durability = Durability.SPOOLED
     if durability is not None:
         message.durability = DURABILITY_NUMBERS[durability]
     message.replicas_acked = written.replicas

@@ -12,10 +12,10 @@ from memplane._async.connection import ADMIN_SERVICE, AsyncConnection
 from memplane._async.scope import AsyncScope
 from memplane._async.state import AsyncState
 from memplane._async.transport import AsyncTransport
-from memplane._enums import Durability, Health
+from memplane._enums import Durability, Health, Kind, to_wire
 from memplane._models import labels_of
 from memplane._states import MergeLike
-from memplane._status import Capabilities, Status
+from memplane._status import Capabilities, OutboxEntry, OutboxResult, Status
 from memplane.v1 import admin_service_pb2
 
 if TYPE_CHECKING:
@@ -152,6 +152,78 @@ class AsyncClient(AsyncScope):
                 timeout,
             )
         )
+
+    async def list_outbox(
+        self,
+        kind: Kind | str | None = None,
+        *,
+        dead: bool = False,
+        limit: int | None = None,
+        timeout: float | None = None,
+    ) -> tuple[OutboxEntry, ...]:
+        """The writes of all tenants that wait for a store that is down, and the dead letters.
+
+        Args:
+            kind: Only of this kind. None means all.
+            dead: Only dead letters: writes that the store refused when it was back.
+            limit: How many at most. None means all.
+            timeout: Seconds for each call; a call brings up to 1,000.
+
+        Raises:
+            MemplaneError: The gateway did not answer.
+        """
+        request = admin_service_pb2.ListOutboxEntriesRequest(
+            kind=0 if kind is None else to_wire(Kind, kind, "kind"),
+            dead=_values.flag(dead, "dead"),
+        )
+        entries: list[OutboxEntry] = []
+        while limit is None or len(entries) < limit:
+            request.page_size = min(1000, 1000 if limit is None else limit - len(entries))
+            response = await self._connection.call(
+                ADMIN_SERVICE + "ListOutboxEntries",
+                request,
+                admin_service_pb2.ListOutboxEntriesResponse,
+                timeout,
+            )
+            entries.extend(map(_replies.outbox_entry, response.entries))
+            request.page_token = response.next_page_token
+            if not request.page_token:
+                break
+        return tuple(entries)
+
+    async def retry_outbox(
+        self, ids: Iterable[str], *, timeout: float | None = None
+    ) -> tuple[OutboxResult, ...]:
+        """Has dead letters (1 to 1,000) wait for their store again, as if they were written now.
+
+        Raises:
+            MemplaneError: The call failed; what became of each entry stands in its result.
+        """
+        request = admin_service_pb2.RetryOutboxEntriesRequest(ids=ids)
+        response = await self._connection.call(
+            ADMIN_SERVICE + "RetryOutboxEntries",
+            request,
+            admin_service_pb2.RetryOutboxEntriesResponse,
+            timeout,
+        )
+        return _replies.outbox_results(response.results, len(request.ids))
+
+    async def drop_outbox(
+        self, ids: Iterable[str], *, timeout: float | None = None
+    ) -> tuple[OutboxResult, ...]:
+        """Forgets dead letters (1 to 1,000), which are lost then.
+
+        Raises:
+            MemplaneError: The call failed; what became of each entry stands in its result.
+        """
+        request = admin_service_pb2.DropOutboxEntriesRequest(ids=ids)
+        response = await self._connection.call(
+            ADMIN_SERVICE + "DropOutboxEntries",
+            request,
+            admin_service_pb2.DropOutboxEntriesResponse,
+            timeout,
+        )
+        return _replies.outbox_results(response.results, len(request.ids))
 
     async def health(self, service: str = "", *, timeout: float | None = None) -> Health:
         """What the standard health service says; for one service of the gateway if it is named.

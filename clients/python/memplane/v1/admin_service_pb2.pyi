@@ -49,6 +49,34 @@ ROUTE_STATE_NOT_SERVING: RouteState.ValueType  # 2
 """It does not; `error` says why. It recovers by itself."""
 Global___RouteState: _TypeAlias = RouteState  # noqa: Y015
 
+class _OutboxOperation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OutboxOperationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutboxOperation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OUTBOX_OPERATION_UNSPECIFIED: _OutboxOperation.ValueType  # 0
+    """Not known: the entry is damaged."""
+    OUTBOX_OPERATION_PUT: _OutboxOperation.ValueType  # 1
+    """It writes a whole memory (a put, or an update of one that was in the
+    outbox).
+    """
+    OUTBOX_OPERATION_DELETE: _OutboxOperation.ValueType  # 2
+    """It deletes one."""
+
+class OutboxOperation(_OutboxOperation, metaclass=_OutboxOperationEnumTypeWrapper):
+    """OutboxOperation is what a write in the outbox does."""
+
+OUTBOX_OPERATION_UNSPECIFIED: OutboxOperation.ValueType  # 0
+"""Not known: the entry is damaged."""
+OUTBOX_OPERATION_PUT: OutboxOperation.ValueType  # 1
+"""It writes a whole memory (a put, or an update of one that was in the
+outbox).
+"""
+OUTBOX_OPERATION_DELETE: OutboxOperation.ValueType  # 2
+"""It deletes one."""
+Global___OutboxOperation: _TypeAlias = OutboxOperation  # noqa: Y015
+
 @_typing.final
 class GetCapabilitiesRequest(_message.Message):
     """GetCapabilitiesRequest asks for all routes."""
@@ -288,6 +316,7 @@ class RouteStatus(_message.Message):
     LAST_BACKUP_TIME_FIELD_NUMBER: _builtins.int
     DURABILITY_WHY_FIELD_NUMBER: _builtins.int
     REPLICAS_FIELD_NUMBER: _builtins.int
+    OUTBOX_FIELD_NUMBER: _builtins.int
     kind: _memory_pb2.Kind.ValueType
     """The kind that the route serves."""
     store: _builtins.str
@@ -328,6 +357,10 @@ class RouteStatus(_message.Message):
     def last_backup_time(self) -> _timestamp_pb2.Timestamp:
         """When a backup was last verified. Absent means never."""
 
+    @_builtins.property
+    def outbox(self) -> Global___OutboxStatus:
+        """The route's outbox. Absent where writes are refused while the store is down."""
+
     def __init__(
         self,
         *,
@@ -346,13 +379,295 @@ class RouteStatus(_message.Message):
         last_backup_time: _timestamp_pb2.Timestamp | None = ...,
         durability_why: _builtins.str = ...,
         replicas: _builtins.int | None = ...,
+        outbox: Global___OutboxStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "embedding", b"embedding", "last_backup_time", b"last_backup_time", "replicas", b"replicas"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "embedding", b"embedding", "last_backup_time", b"last_backup_time", "outbox", b"outbox", "replicas", b"replicas"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "adapter", b"adapter", "durability", b"durability", "durability_why", b"durability_why", "embedding", b"embedding", "error", b"error", "kind", b"kind", "last_backup_time", b"last_backup_time", "message", b"message", "persistent", b"persistent", "ping_us", b"ping_us", "replicas", b"replicas", "rows", b"rows", "size_bytes", b"size_bytes", "state", b"state", "store", b"store"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "adapter", b"adapter", "durability", b"durability", "durability_why", b"durability_why", "embedding", b"embedding", "error", b"error", "kind", b"kind", "last_backup_time", b"last_backup_time", "message", b"message", "outbox", b"outbox", "persistent", b"persistent", "ping_us", b"ping_us", "replicas", b"replicas", "rows", b"rows", "size_bytes", b"size_bytes", "state", b"state", "store", b"store"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__replicas: _TypeAlias = _typing.Literal["replicas"]  # noqa: Y015
     _WhichOneofArgType__replicas: _TypeAlias = _typing.Literal["_replicas", b"_replicas"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__replicas) -> _WhichOneofReturnType__replicas | None: ...
 
 Global___RouteStatus: _TypeAlias = RouteStatus  # noqa: Y015
+
+@_typing.final
+class OutboxStatus(_message.Message):
+    """OutboxStatus is what waits for a store."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WAITING_FIELD_NUMBER: _builtins.int
+    DEAD_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    OLDEST_TIME_FIELD_NUMBER: _builtins.int
+    waiting: _builtins.int
+    """Writes that wait."""
+    dead: _builtins.int
+    """Dead letters: writes that the store refused when it was back. They are kept
+    until somebody retries or drops them.
+    """
+    size_bytes: _builtins.int
+    """Bytes of both."""
+    @_builtins.property
+    def oldest_time(self) -> _timestamp_pb2.Timestamp:
+        """When the oldest that waits was written. Absent when none does."""
+
+    def __init__(
+        self,
+        *,
+        waiting: _builtins.int = ...,
+        dead: _builtins.int = ...,
+        size_bytes: _builtins.int = ...,
+        oldest_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_time", b"oldest_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead", b"dead", "oldest_time", b"oldest_time", "size_bytes", b"size_bytes", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutboxStatus: _TypeAlias = OutboxStatus  # noqa: Y015
+
+@_typing.final
+class OutboxEntry(_message.Message):
+    """OutboxEntry is one write in the outbox."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    REF_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    SPOOL_TIME_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its name in RetryOutboxEntries and DropOutboxEntries."""
+    tenant: _builtins.str
+    """Whose memory it is."""
+    operation: Global___OutboxOperation.ValueType
+    """What it does."""
+    size_bytes: _builtins.int
+    """Bytes that it takes."""
+    @_builtins.property
+    def ref(self) -> _memory_pb2.MemoryRef:
+        """Which memory."""
+
+    @_builtins.property
+    def spool_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was written."""
+
+    @_builtins.property
+    def error(self) -> _memory_service_pb2.ItemError:
+        """Why it is a dead letter. Absent while it waits."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        tenant: _builtins.str = ...,
+        ref: _memory_pb2.MemoryRef | None = ...,
+        operation: Global___OutboxOperation.ValueType = ...,
+        spool_time: _timestamp_pb2.Timestamp | None = ...,
+        size_bytes: _builtins.int = ...,
+        error: _memory_service_pb2.ItemError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "ref", b"ref", "spool_time", b"spool_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "id", b"id", "operation", b"operation", "ref", b"ref", "size_bytes", b"size_bytes", "spool_time", b"spool_time", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutboxEntry: _TypeAlias = OutboxEntry  # noqa: Y015
+
+@_typing.final
+class ListOutboxEntriesRequest(_message.Message):
+    """ListOutboxEntriesRequest asks for a page of entries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    DEAD_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    kind: _memory_pb2.Kind.ValueType
+    """Only of this kind. UNSPECIFIED means all."""
+    dead: _builtins.bool
+    """Only dead letters. Default false."""
+    page_size: _builtins.int
+    """How many at most. 0 means 50, over 1000 counts as 1000, negative is
+    refused.
+    """
+    page_token: _builtins.str
+    """The next_page_token of the page before. Empty means the first page."""
+    def __init__(
+        self,
+        *,
+        kind: _memory_pb2.Kind.ValueType = ...,
+        dead: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead", b"dead", "kind", b"kind", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOutboxEntriesRequest: _TypeAlias = ListOutboxEntriesRequest  # noqa: Y015
+
+@_typing.final
+class ListOutboxEntriesResponse(_message.Message):
+    """ListOutboxEntriesResponse is a page of entries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where to go on. Empty means the end."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutboxEntry]:
+        """By kind, then in the order in which they were written."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___OutboxEntry] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOutboxEntriesResponse: _TypeAlias = ListOutboxEntriesResponse  # noqa: Y015
+
+@_typing.final
+class RetryOutboxEntriesRequest(_message.Message):
+    """RetryOutboxEntriesRequest names 1 to 1000 dead letters."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their ids."""
+
+    def __init__(
+        self,
+        *,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryOutboxEntriesRequest: _TypeAlias = RetryOutboxEntriesRequest  # noqa: Y015
+
+@_typing.final
+class OutboxResult(_message.Message):
+    """OutboxResult is what became of one entry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Which."""
+    @_builtins.property
+    def error(self) -> _memory_service_pb2.ItemError:
+        """Why nothing was done: NOT_FOUND (MEMORY_NOT_FOUND) of what is not there (any
+        more), FAILED_PRECONDITION (SUPERSEDED) of what may not be touched. Absent
+        when it was done.
+        """
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        error: _memory_service_pb2.ItemError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutboxResult: _TypeAlias = OutboxResult  # noqa: Y015
+
+@_typing.final
+class RetryOutboxEntriesResponse(_message.Message):
+    """RetryOutboxEntriesResponse says what became of each."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutboxResult]:
+        """One an id, in order."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___OutboxResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryOutboxEntriesResponse: _TypeAlias = RetryOutboxEntriesResponse  # noqa: Y015
+
+@_typing.final
+class DropOutboxEntriesRequest(_message.Message):
+    """DropOutboxEntriesRequest names 1 to 1000 dead letters."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their ids."""
+
+    def __init__(
+        self,
+        *,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DropOutboxEntriesRequest: _TypeAlias = DropOutboxEntriesRequest  # noqa: Y015
+
+@_typing.final
+class DropOutboxEntriesResponse(_message.Message):
+    """DropOutboxEntriesResponse says what became of each."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutboxResult]:
+        """One an id, in order."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___OutboxResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DropOutboxEntriesResponse: _TypeAlias = DropOutboxEntriesResponse  # noqa: Y015

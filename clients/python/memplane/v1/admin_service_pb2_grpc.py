@@ -45,6 +45,21 @@ class AdminServiceStub(object):
                 request_serializer=memplane_dot_v1_dot_admin__service__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=memplane_dot_v1_dot_admin__service__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.ListOutboxEntries = channel.unary_unary(
+                '/memplane.v1.AdminService/ListOutboxEntries',
+                request_serializer=memplane_dot_v1_dot_admin__service__pb2.ListOutboxEntriesRequest.SerializeToString,
+                response_deserializer=memplane_dot_v1_dot_admin__service__pb2.ListOutboxEntriesResponse.FromString,
+                _registered_method=True)
+        self.RetryOutboxEntries = channel.unary_unary(
+                '/memplane.v1.AdminService/RetryOutboxEntries',
+                request_serializer=memplane_dot_v1_dot_admin__service__pb2.RetryOutboxEntriesRequest.SerializeToString,
+                response_deserializer=memplane_dot_v1_dot_admin__service__pb2.RetryOutboxEntriesResponse.FromString,
+                _registered_method=True)
+        self.DropOutboxEntries = channel.unary_unary(
+                '/memplane.v1.AdminService/DropOutboxEntries',
+                request_serializer=memplane_dot_v1_dot_admin__service__pb2.DropOutboxEntriesRequest.SerializeToString,
+                response_deserializer=memplane_dot_v1_dot_admin__service__pb2.DropOutboxEntriesResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -66,6 +81,30 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListOutboxEntries(self, request, context):
+        """ListOutboxEntries lists the writes of all tenants that wait for their store,
+        and the dead letters: those that it refused when it was back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryOutboxEntries(self, request, context):
+        """RetryOutboxEntries has dead letters wait for their store again, as if they
+        had been written now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DropOutboxEntries(self, request, context):
+        """DropOutboxEntries forgets dead letters, which are lost then. A write that
+        waits is not dropped.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +117,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=memplane_dot_v1_dot_admin__service__pb2.GetStatusRequest.FromString,
                     response_serializer=memplane_dot_v1_dot_admin__service__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'ListOutboxEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOutboxEntries,
+                    request_deserializer=memplane_dot_v1_dot_admin__service__pb2.ListOutboxEntriesRequest.FromString,
+                    response_serializer=memplane_dot_v1_dot_admin__service__pb2.ListOutboxEntriesResponse.SerializeToString,
+            ),
+            'RetryOutboxEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryOutboxEntries,
+                    request_deserializer=memplane_dot_v1_dot_admin__service__pb2.RetryOutboxEntriesRequest.FromString,
+                    response_serializer=memplane_dot_v1_dot_admin__service__pb2.RetryOutboxEntriesResponse.SerializeToString,
+            ),
+            'DropOutboxEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropOutboxEntries,
+                    request_deserializer=memplane_dot_v1_dot_admin__service__pb2.DropOutboxEntriesRequest.FromString,
+                    response_serializer=memplane_dot_v1_dot_admin__service__pb2.DropOutboxEntriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +189,87 @@ class AdminService(object):
             '/memplane.v1.AdminService/GetStatus',
             memplane_dot_v1_dot_admin__service__pb2.GetStatusRequest.SerializeToString,
             memplane_dot_v1_dot_admin__service__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOutboxEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memplane.v1.AdminService/ListOutboxEntries',
+            memplane_dot_v1_dot_admin__service__pb2.ListOutboxEntriesRequest.SerializeToString,
+            memplane_dot_v1_dot_admin__service__pb2.ListOutboxEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryOutboxEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memplane.v1.AdminService/RetryOutboxEntries',
+            memplane_dot_v1_dot_admin__service__pb2.RetryOutboxEntriesRequest.SerializeToString,
+            memplane_dot_v1_dot_admin__service__pb2.RetryOutboxEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DropOutboxEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memplane.v1.AdminService/DropOutboxEntries',
+            memplane_dot_v1_dot_admin__service__pb2.DropOutboxEntriesRequest.SerializeToString,
+            memplane_dot_v1_dot_admin__service__pb2.DropOutboxEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,18 @@ class AdminServiceStub:
     """GetStatus tells how each route fares now. A store that is down is said in
     its route, and is no error of the call.
     """
+    ListOutboxEntries: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListOutboxEntriesRequest, _admin_service_pb2.ListOutboxEntriesResponse]
+    """ListOutboxEntries lists the writes of all tenants that wait for their store,
+    and the dead letters: those that it refused when it was back.
+    """
+    RetryOutboxEntries: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RetryOutboxEntriesRequest, _admin_service_pb2.RetryOutboxEntriesResponse]
+    """RetryOutboxEntries has dead letters wait for their store again, as if they
+    had been written now.
+    """
+    DropOutboxEntries: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.DropOutboxEntriesRequest, _admin_service_pb2.DropOutboxEntriesResponse]
+    """DropOutboxEntries forgets dead letters, which are lost then. A write that
+    waits is not dropped.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -50,6 +62,18 @@ class AdminServiceAsyncStub(AdminServiceStub):
     GetStatus: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetStatusRequest, _admin_service_pb2.GetStatusResponse]  # type: ignore[assignment]
     """GetStatus tells how each route fares now. A store that is down is said in
     its route, and is no error of the call.
+    """
+    ListOutboxEntries: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListOutboxEntriesRequest, _admin_service_pb2.ListOutboxEntriesResponse]  # type: ignore[assignment]
+    """ListOutboxEntries lists the writes of all tenants that wait for their store,
+    and the dead letters: those that it refused when it was back.
+    """
+    RetryOutboxEntries: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RetryOutboxEntriesRequest, _admin_service_pb2.RetryOutboxEntriesResponse]  # type: ignore[assignment]
+    """RetryOutboxEntries has dead letters wait for their store again, as if they
+    had been written now.
+    """
+    DropOutboxEntries: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DropOutboxEntriesRequest, _admin_service_pb2.DropOutboxEntriesResponse]  # type: ignore[assignment]
+    """DropOutboxEntries forgets dead letters, which are lost then. A write that
+    waits is not dropped.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -71,6 +95,36 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_service_pb2.GetStatusResponse, _abc.Awaitable[_admin_service_pb2.GetStatusResponse]]:
         """GetStatus tells how each route fares now. A store that is down is said in
         its route, and is no error of the call.
+        """
+
+    @_abc_1.abstractmethod
+    def ListOutboxEntries(
+        self,
+        request: _admin_service_pb2.ListOutboxEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListOutboxEntriesResponse, _abc.Awaitable[_admin_service_pb2.ListOutboxEntriesResponse]]:
+        """ListOutboxEntries lists the writes of all tenants that wait for their store,
+        and the dead letters: those that it refused when it was back.
+        """
+
+    @_abc_1.abstractmethod
+    def RetryOutboxEntries(
+        self,
+        request: _admin_service_pb2.RetryOutboxEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.RetryOutboxEntriesResponse, _abc.Awaitable[_admin_service_pb2.RetryOutboxEntriesResponse]]:
+        """RetryOutboxEntries has dead letters wait for their store again, as if they
+        had been written now.
+        """
+
+    @_abc_1.abstractmethod
+    def DropOutboxEntries(
+        self,
+        request: _admin_service_pb2.DropOutboxEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.DropOutboxEntriesResponse, _abc.Awaitable[_admin_service_pb2.DropOutboxEntriesResponse]]:
+        """DropOutboxEntries forgets dead letters, which are lost then. A write that
+        waits is not dropped.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -141,6 +141,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     either (ABORTED); `refused` is the index of the first that was.
     Example: {"reason": "ATOMIC_REFUSED", "metadata": {"refused": "3"}}
     """
+    ERROR_REASON_OUTBOX_FULL: _ErrorReason.ValueType  # 29
+    """The gateway's outbox takes no more (RESOURCE_EXHAUSTED): it holds too much,
+    or what it holds is too old. Nothing was written.
+    Example: {"reason": "OUTBOX_FULL", "metadata": {"limit_bytes": "1073741824"}}
+    """
+    ERROR_REASON_SUPERSEDED: _ErrorReason.ValueType  # 30
+    """A write that waited in the outbox found a newer one of the same memory in
+    the store (ABORTED): it was not applied, and is kept as a dead letter.
+    Example: {"reason": "SUPERSEDED", "metadata": {"revision": "116932301815808"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the stable name of what went wrong. It is the `reason` of the
@@ -266,5 +276,15 @@ ERROR_REASON_ATOMIC_REFUSED: ErrorReason.ValueType  # 28
 """Another item of an atomic call was refused, so this one was not written
 either (ABORTED); `refused` is the index of the first that was.
 Example: {"reason": "ATOMIC_REFUSED", "metadata": {"refused": "3"}}
+"""
+ERROR_REASON_OUTBOX_FULL: ErrorReason.ValueType  # 29
+"""The gateway's outbox takes no more (RESOURCE_EXHAUSTED): it holds too much,
+or what it holds is too old. Nothing was written.
+Example: {"reason": "OUTBOX_FULL", "metadata": {"limit_bytes": "1073741824"}}
+"""
+ERROR_REASON_SUPERSEDED: ErrorReason.ValueType  # 30
+"""A write that waited in the outbox found a newer one of the same memory in
+the store (ABORTED): it was not applied, and is kept as a dead letter.
+Example: {"reason": "SUPERSEDED", "metadata": {"revision": "116932301815808"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

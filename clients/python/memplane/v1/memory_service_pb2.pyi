@@ -44,6 +44,11 @@ class _WriteOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WriteOut
     """It was there and is gone."""
     WRITE_OUTCOME_MISSING: _WriteOutcome.ValueType  # 5
     """It was not there to be deleted."""
+    WRITE_OUTCOME_SPOOLED: _WriteOutcome.ValueType  # 6
+    """The store is down and the write waits in the gateway's outbox
+    (on_backend_down: spool); what it will have done there is not known yet. A
+    Get by ref shows it, a search or a listing does not.
+    """
 
 class WriteOutcome(_WriteOutcome, metaclass=_WriteOutcomeEnumTypeWrapper):
     """WriteOutcome is what a write did to one memory."""
@@ -60,6 +65,11 @@ WRITE_OUTCOME_DELETED: WriteOutcome.ValueType  # 4
 """It was there and is gone."""
 WRITE_OUTCOME_MISSING: WriteOutcome.ValueType  # 5
 """It was not there to be deleted."""
+WRITE_OUTCOME_SPOOLED: WriteOutcome.ValueType  # 6
+"""The store is down and the write waits in the gateway's outbox
+(on_backend_down: spool); what it will have done there is not known yet. A
+Get by ref shows it, a search or a listing does not.
+"""
 Global___WriteOutcome: _TypeAlias = WriteOutcome  # noqa: Y015
 
 class _SearchMode:
@@ -975,6 +985,7 @@ class SearchResult(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     mode: Global___SearchMode.ValueType
     """The mode that was used; never AUTO."""
     approximate: _builtins.bool
@@ -987,6 +998,10 @@ class SearchResult(_message.Message):
     """Whether hits may have been left out before page_size was reached, because
     the reply would have become too large (3 MiB a query, 16 MiB a call) or the
     scan budget ran out.
+    """
+    incomplete: _builtins.bool
+    """Whether writes to what was searched still wait in the gateway's outbox: the
+    hits are what the store had without them.
     """
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchHit]:
@@ -1007,10 +1022,11 @@ class SearchResult(_message.Message):
         filter: _filter_pb2.FilterReport | None = ...,
         notice: _builtins.str = ...,
         truncated: _builtins.bool = ...,
+        incomplete: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approximate", b"approximate", "filter", b"filter", "hits", b"hits", "mode", b"mode", "notice", b"notice", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approximate", b"approximate", "filter", b"filter", "hits", b"hits", "incomplete", b"incomplete", "mode", b"mode", "notice", b"notice", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1117,8 +1133,11 @@ class ListMemoriesResponse(_message.Message):
     MEMORIES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Where to go on. Empty means the end."""
+    incomplete: _builtins.bool
+    """As in SearchResult."""
     @_builtins.property
     def memories(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.Memory]:
         """The memories in order."""
@@ -1133,10 +1152,11 @@ class ListMemoriesResponse(_message.Message):
         memories: _abc.Iterable[_memory_pb2.Memory] | None = ...,
         next_page_token: _builtins.str = ...,
         filter: _filter_pb2.FilterReport | None = ...,
+        incomplete: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "memories", b"memories", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "incomplete", b"incomplete", "memories", b"memories", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1192,8 +1212,11 @@ class CountMemoriesResponse(_message.Message):
 
     COUNT_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     count: _builtins.int
     """How many memories, 0 or more."""
+    incomplete: _builtins.bool
+    """As in SearchResult."""
     @_builtins.property
     def filter(self) -> _filter_pb2.FilterReport:
         """How the filter was evaluated. Absent without a filter. Truncated means
@@ -1205,10 +1228,11 @@ class CountMemoriesResponse(_message.Message):
         *,
         count: _builtins.int = ...,
         filter: _filter_pb2.FilterReport | None = ...,
+        incomplete: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "filter", b"filter"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "filter", b"filter", "incomplete", b"incomplete"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

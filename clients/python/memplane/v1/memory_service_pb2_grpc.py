@@ -38,6 +38,12 @@ class MemoryServiceStub(object):
     A write with a request id takes effect once, however often it is sent within
     24 hours: a retry with the same body hears the first outcome, `replayed`. The
     id is scoped to the tenant and the rpc and covers the whole call.
+
+    Where the operator has chosen so (on_backend_down: spool), writes go to the
+    gateway's outbox while their store is down: outcome and durability SPOOLED,
+    visible false. They reach the store in their order when it is back. A write
+    that only the store can decide (a precondition on, or an update of, what is
+    not in the outbox), and one that asks for min_durability, is UNAVAILABLE.
     """
 
     def __init__(self, channel):
@@ -96,6 +102,12 @@ class MemoryServiceServicer(object):
     A write with a request id takes effect once, however often it is sent within
     24 hours: a retry with the same body hears the first outcome, `replayed`. The
     id is scoped to the tenant and the rpc and covers the whole call.
+
+    Where the operator has chosen so (on_backend_down: spool), writes go to the
+    gateway's outbox while their store is down: outcome and durability SPOOLED,
+    visible false. They reach the store in their order when it is back. A write
+    that only the store can decide (a precondition on, or an update of, what is
+    not in the outbox), and one that asks for min_durability, is UNAVAILABLE.
     """
 
     def PutMemories(self, request, context):
@@ -214,6 +226,12 @@ class MemoryService(object):
     A write with a request id takes effect once, however often it is sent within
     24 hours: a retry with the same body hears the first outcome, `replayed`. The
     id is scoped to the tenant and the rpc and covers the whole call.
+
+    Where the operator has chosen so (on_backend_down: spool), writes go to the
+    gateway's outbox while their store is down: outcome and durability SPOOLED,
+    visible false. They reach the store in their order when it is back. A write
+    that only the store can decide (a precondition on, or an update of, what is
+    not in the outbox), and one that asks for min_durability, is UNAVAILABLE.
     """
 
     @staticmethod

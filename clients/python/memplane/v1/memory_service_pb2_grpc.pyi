@@ -39,6 +39,12 @@ class MemoryServiceStub:
     A write with a request id takes effect once, however often it is sent within
     24 hours: a retry with the same body hears the first outcome, `replayed`. The
     id is scoped to the tenant and the rpc and covers the whole call.
+
+    Where the operator has chosen so (on_backend_down: spool), writes go to the
+    gateway's outbox while their store is down: outcome and durability SPOOLED,
+    visible false. They reach the store in their order when it is back. A write
+    that only the store can decide (a precondition on, or an update of, what is
+    not in the outbox), and one that asks for min_durability, is UNAVAILABLE.
     """
 
     @_typing.overload
@@ -88,6 +94,12 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     A write with a request id takes effect once, however often it is sent within
     24 hours: a retry with the same body hears the first outcome, `replayed`. The
     id is scoped to the tenant and the rpc and covers the whole call.
+
+    Where the operator has chosen so (on_backend_down: spool), writes go to the
+    gateway's outbox while their store is down: outcome and durability SPOOLED,
+    visible false. They reach the store in their order when it is back. A write
+    that only the store can decide (a precondition on, or an update of, what is
+    not in the outbox), and one that asks for min_durability, is UNAVAILABLE.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -133,6 +145,12 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
     A write with a request id takes effect once, however often it is sent within
     24 hours: a retry with the same body hears the first outcome, `replayed`. The
     id is scoped to the tenant and the rpc and covers the whole call.
+
+    Where the operator has chosen so (on_backend_down: spool), writes go to the
+    gateway's outbox while their store is down: outcome and durability SPOOLED,
+    visible false. They reach the store in their order when it is back. A write
+    that only the store can decide (a precondition on, or an update of, what is
+    not in the outbox), and one that asks for min_durability, is UNAVAILABLE.
     """
 
     @_abc_1.abstractmethod
