@@ -172,10 +172,9 @@ class AsyncClient(AsyncScope):
         Raises:
             MemplaneError: The gateway did not answer.
         """
-        request = admin_service_pb2.ListOutboxEntriesRequest(
-            kind=0 if kind is None else to_wire(Kind, kind, "kind"),
-            dead=_values.flag(dead, "dead"),
-        )
+        request = admin_service_pb2.ListOutboxEntriesRequest(dead=_values.flag(dead, "dead"))
+        if kind is not None:
+            request.kind = to_wire(Kind, kind, "kind")
         entries: list[OutboxEntry] = []
         while limit is None or len(entries) < limit:
             request.page_size = min(1000, 1000 if limit is None else limit - len(entries))
