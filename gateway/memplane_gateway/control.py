@@ -119,9 +119,16 @@ class ControlStore:
         """Leases that other gateways respect, of the memories in a place; None when there are none."""
         return SharedLeases(self._store, self._clock, place=place) if self.shared else None
 
-    def outbox(self, kind: Kind, codec: SpooledCodec, limits: Limits) -> Outbox:
-        """Where the writes of a route wait while its store is down."""
-        return Outbox(kind, self._store, self._clock, codec, limits)
+    def outbox(
+        self, kind: Kind, place: str, codec: SpooledCodec, limits: Limits | None
+    ) -> Outbox | None:
+        """Where the writes of a route to a place wait while its store is down.
+
+        Without `limits` it is closed. None where several gateways may be: an outbox is one gateway's.
+        """
+        if self.shared:
+            return None
+        return Outbox(kind, place, self._store, self._clock, codec=codec, limits=limits)
 
     async def close(self) -> None:
         """Let go."""

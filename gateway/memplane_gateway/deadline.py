@@ -23,17 +23,24 @@ def remaining() -> float | None:
 
 
 @contextmanager
-def reserved(seconds: float) -> Iterator[None]:
-    """Within, the call has so much less time left; at most half of it is taken."""
-    left = remaining()
-    if left is None:
-        yield
-        return
-    token = _deadline.set(time.monotonic() + left - min(seconds, left / 2))
+def within(seconds: float) -> Iterator[None]:
+    """Inside, so many seconds are left."""
+    token = _deadline.set(time.monotonic() + seconds)
     try:
         yield
     finally:
         _deadline.reset(token)
+
+
+@contextmanager
+def reserved(seconds: float) -> Iterator[None]:
+    """Inside, the call has so much less time left; at most a fifth of it is taken."""
+    left = remaining()
+    if left is None:
+        yield
+        return
+    with within(left - min(seconds, left / 5)):
+        yield
 
 
 def set_overtime(seconds: float) -> None:

@@ -26,4 +26,11 @@ def notices(settings: Settings, router: Router) -> list[str]:
             f"The control store can be shared, but {', '.join(own)} memories are in this gateway's "
             "own embedded store: other gateways do not see them."
         )
+    for route in router.routes:
+        dead = route.outbox.standing.dead if route.outbox is not None else 0
+        if dead:
+            shown.append(
+                f"The outbox of the {route.kind.value} route holds {dead} dead letters, writes that "
+                "were acknowledged and are not in the store: memplane outbox list --dead."
+            )
     return shown

@@ -219,33 +219,33 @@ class RouteMaker:
             TextVectors(kind.value, embedder),
             self._control.tokens,
         )
-        if outbox is not None:
+        if outbox is not None and not outbox.closed:
             return SpoolingMemories(*parts, search=search, scan_budget=budget, outbox=outbox)
         shared = self._control.leases(place)
         return Memories(*parts, search=search, scan_budget=budget, shared=shared)
 
     def _outbox(self, kind: Kind, route: RouteSettings | ProceduralRouteSettings) -> Outbox | None:
-        """Where writes wait while the store is down, if they are to.
+        """Where writes wait while the store is down; closed where they are not to.
 
-        Raises StartError where that makes no sense, or cannot be kept.
+        Raises StartError where waiting makes no sense, or would not be seen by others.
         """
-        if route.on_backend_down == "reject":
-            return None
         setting = f"routes.{kind.value}.on_backend_down"
-        if self._settings.stores[route.store].adapter == EMBEDDED:
+        spool = route.on_backend_down == "spool"
+        if spool and self._settings.stores[route.store].adapter == EMBEDDED:
             raise StartError(
                 f"{setting}: spool is for stores on a server; the embedded store {route.store!r} is "
                 "in this process, and down when the gateway is"
             )
-        if self._control.shared:
+        if spool and self._control.shared:
             raise StartError(
                 f"{setting}: spool keeps writes in this gateway alone, and the control store "
                 f"{self._control.name!r} is shared with others that would not see them: name an "
                 "embedded control store, or say reject"
             )
         wanted = self._settings.outbox
-        limits = Limits(wanted.max_bytes, wanted.max_age_seconds)
-        return self._control.outbox(kind, ProtobufSpooled(self._records), limits)
+        limits = Limits(wanted.max_bytes, wanted.max_age_seconds) if spool else None
+        place = self._place_of(route.store)
+        return self._control.outbox(kind, place, ProtobufSpooled(self._records), limits)
 
     def _layers_of(self, store: str) -> tuple[Layer, ...]:
         if store not in self._layers:

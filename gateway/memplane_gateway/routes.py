@@ -86,7 +86,7 @@ class Route:
         self.required = required
         """What a write must survive at least, or the route does not serve."""
         self.outbox = outbox
-        """Where writes wait while the store is down; None: they are refused."""
+        """Where writes wait while the store is down. None: there is none, not even a closed one."""
         self._presence = presence
         self._store = store
         self._prepare = prepare
@@ -128,11 +128,23 @@ class Route:
     @property
     def spools(self) -> bool:
         """Whether the store is down, or was not there yet, and writes wait for it meanwhile."""
-        return self.outbox is not None and is_outage(self.state.error)
+        return self.outbox is not None and not self.outbox.closed and is_outage(self.state.error)
+
+    @property
+    def fault(self) -> StoreError | MemplaneError | None:
+        """Why it does not serve; None: it does."""
+        return self.state.error
+
+    @property
+    def ready(self) -> bool:
+        """Whether its store was made ready, be it down now or not."""
+        return self._ready
 
     async def open(self) -> None:
         """Begin what goes on behind callers' backs. Raises StoreError of the control store."""
-        await self._memories.open(lambda: self.state.error)
+        if self.outbox is not None:
+            await self.outbox.open()
+        await self._memories.open(self)
 
     def failure(self, error: StoreError | MemplaneError) -> MemplaneError:
         """What a caller hears of a failure of the store."""
@@ -220,6 +232,8 @@ class Route:
         if self._probing is not None:
             await asyncio.gather(self._probing, return_exceptions=True)
         await self._memories.close()
+        if self.outbox is not None:
+            await self.outbox.close()
         if self._presence is not None:
             await self._presence.close()
         await self._store.close()

@@ -134,7 +134,13 @@ class Gateway:
         )
         for route in self._router.routes:
             route.on_change = self._announce
-        await self._router.start()
+        try:
+            await self._router.start()
+        except StoreError as error:  # what waits there must be known before anything is written
+            await self.stop()
+            raise StartError(
+                f"the outbox in the control store: {error}", _exit_code(error)
+            ) from error
         for route in self._router.routes:
             if fault := _lasting_fault(route):
                 await self.stop()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from memplane_adapters.contract import (
     Address,
@@ -12,6 +15,7 @@ from memplane_adapters.contract import (
     ConditionalWrite,
     Delete,
     Entry,
+    KeyValueStore,
     Kind,
     Stored,
     StoreError,
@@ -23,11 +27,12 @@ from memplane_adapters.embedded import ADAPTER, EmbeddedSettings
 from memplane_adapters.embedded.key_value_store import CAPABILITIES, EmbeddedKeyValueStore
 from memplane_gateway.clock import Clock
 from memplane_gateway.control import ControlStore
+from memplane_gateway.errors import MemplaneError
 from memplane_gateway.layers import StackedKeyValueStore, make_layers
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.model import Caller, Content, Mode, Put, Written
-from memplane_gateway.memory.shelf import KeyValueShelf
-from memplane_gateway.outbox.entries import Limits
+from memplane_gateway.memory.shelf import KeyValueShelf, RowWrite, etag_of
+from memplane_gateway.outbox.entries import Limits, Spooled
 from memplane_gateway.outbox.spooling import SpoolingMemories
 from memplane_gateway.wire.outbox import ProtobufSpooled
 from memplane_gateway.wire.records import ProtobufRecords
@@ -109,11 +114,38 @@ class Flaky:
         return results
 
 
+class Slow:
+    """A control store whose writes take effect at once, and are answered later."""
+
+    def __init__(self, store: KeyValueStore) -> None:
+        self._store = store
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.wrote = asyncio.Event()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    async def put(
+        self, writes: Sequence[Write[Entry]], *, atomic: bool = False
+    ) -> list[WriteResult]:
+        """Write, and answer when that is allowed."""
+        results = await self._store.put(writes, atomic=atomic)
+        self.wrote.set()
+        await self.answers.wait()
+        return results
+
+
 class House:
     """One gateway's middle. Closed and opened again it is another process on the same files."""
 
     def __init__(
-        self, directory: Path, *, compares: bool = True, limits: Limits | None = None
+        self,
+        directory: Path,
+        *,
+        compares: bool = True,
+        limits: Limits | None = None,
+        place: str = "here",
     ) -> None:
         backend = ADAPTER.connect(EmbeddedSettings(), directory / "store")
         control = ADAPTER.connect(EmbeddedSettings(), directory / "control")
@@ -123,12 +155,19 @@ class House:
         self.store = Flaky(backend.key_value, compares=compares)
         self.clock = Clock()
         self.control_store = control.key_value
+        self.slow = Slow(control.key_value)
         self.control = ControlStore(
-            control.key_value, self.clock, name="c", adapter="embedded", shared=False
+            StackedKeyValueStore("control", self.slow, make_layers()),  # type: ignore[arg-type]
+            self.clock,
+            name="c",
+            adapter="embedded",
+            shared=False,
         )
-        self.outbox = self.control.outbox(
-            Kind.PROCEDURAL, ProtobufSpooled(RECORDS), limits or Limits(2**30, 3600.0)
+        outbox = self.control.outbox(
+            Kind.PROCEDURAL, place, ProtobufSpooled(RECORDS), limits or Limits(2**30, 3600.0)
         )
+        assert outbox is not None
+        self.outbox = outbox
         stacked = StackedKeyValueStore("there", self.store, make_layers()[:3])  # type: ignore[arg-type]
         self.memories = SpoolingMemories(
             "procedural",
@@ -146,12 +185,24 @@ class House:
         self.store.down = down
         await self.raw.open()
         await self.control.get_ready()
-        await self.memories.open(lambda: DOWN if self.store.down else None)
+        await self.outbox.open()
+        await self.memories.open(self)
         return self
+
+    @property
+    def fault(self) -> StoreError | None:
+        """As the route says."""
+        return DOWN if self.store.down else None
+
+    @property
+    def ready(self) -> bool:
+        """As the route says."""
+        return True
 
     async def close(self) -> None:
         """End."""
         await self.memories.close()
+        await self.outbox.close()
         await self.control.close()
         await self.raw.close()
 
@@ -166,3 +217,59 @@ class House:
             [address(key)], vectors=False, max_bytes=2**20, alone=True
         )
         return None if memory is None else memory.record.content.value
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110 (it polls)
+            await asyncio.sleep(0.001)
+
+
+async def emptied(house: House) -> None:
+    """Bring the store back, and wait until nothing waits for it."""
+    house.store.down = False
+    await until(lambda: not house.outbox.standing.waiting)
+
+
+async def stored(house: House, key: str = "k") -> object:
+    """What the store itself has."""
+    await emptied(house)
+    return await house.value(key)
+
+
+def error_of(written: Written) -> MemplaneError:
+    assert written.error is not None
+    return written.error
+
+
+async def refusal(work: object) -> MemplaneError | StoreError:
+    with pytest.raises((MemplaneError, StoreError)) as caught:
+        await work  # type: ignore[misc]
+    assert isinstance(caught.value, MemplaneError | StoreError)
+    return caught.value
+
+
+async def passed(house: House, micros: int) -> None:
+    """Wait until so much time has passed."""
+    begun = house.clock.now()
+    await until(lambda: house.clock.now() > begun + micros)
+
+
+def rewritten(entry: Spooled, revision: int, value: str) -> Spooled:
+    assert entry.row is not None
+    content = replace(entry.row.record.content, value=value)
+    record = replace(entry.row.record, revision=revision, content=content, tokens=())
+    assert etag_of(record) != etag_of(entry.row.record)
+    return replace(entry, row=replace(entry.row, record=record))
+
+
+async def write_past(house: House, entry: Spooled) -> None:
+    assert entry.row is not None
+    shelf = KeyValueShelf(house.raw, RECORDS)
+    await shelf.write([RowWrite(entry.row, 0)], atomic=False)
+
+
+async def until_dead(house: House, number: int) -> None:
+    """Bring the store back, and wait for dead letters."""
+    house.store.down = False
+    await until(lambda: house.outbox.standing.dead == number)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Protocol
 
 from memplane_adapters.contract import Address, StoreError
 from memplane_gateway.clock import Clock
@@ -34,8 +34,19 @@ from memplane_gateway.memory.writing import Writer
 
 _FIRST_ROWS = 64
 
-Fault: TypeAlias = Callable[[], StoreError | MemplaneError | None]
-"""Says why a route does not serve now; None: it does."""
+
+class Standing(Protocol):
+    """How a route fares now."""
+
+    @property
+    def fault(self) -> StoreError | MemplaneError | None:
+        """Why it does not serve; None: it does."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether its store was made ready, be it down now or not."""
+        ...
 
 
 class Memories:
@@ -62,8 +73,8 @@ class Memories:
             route, shelf, clock, vectors, default_mode=self.auto_mode, scan_budget=scan_budget
         )
 
-    async def open(self, fault: Fault) -> None:
-        """Begin what goes on behind callers' backs; `fault` says why the route does not serve."""
+    async def open(self, standing: Standing) -> None:
+        """Begin what goes on behind callers' backs, on the route that fares so."""
 
     async def close(self) -> None:
         """End what goes on behind callers' backs."""
@@ -125,7 +136,7 @@ class Memories:
         memories = [found.get(address) for address in addresses]
         size = sum(memory.size for memory in memories if memory is not None)
         if size > max_bytes and not alone:
-            raise _too_large()
+            raise too_large()
         return memories
 
     async def search(self, caller: Caller, search: Search) -> Found:
@@ -141,7 +152,8 @@ class Memories:
         return await self._lister.count(caller, selection)
 
 
-def _too_large() -> MemplaneError:
+def too_large() -> MemplaneError:
+    """RESOURCE_EXHAUSTED of memories that do not fit into one reply."""
     return MemplaneError(
         Code.RESOURCE_EXHAUSTED,
         Reason.REPLY_TOO_LARGE,

@@ -15,8 +15,8 @@ ItemT = TypeVar("ItemT", Put, Update, Removal)
 Write: TypeAlias = Callable[[Sequence[ItemT]], Awaitable[list[Written]]]
 
 RESERVE_SECONDS = 0.5
-"""Of a call's time, what is left for the outbox when the store has not answered by then; at most half
-of it."""
+"""Of a call's time, what is left for the outbox when the store has not answered by then; at most a
+fifth of it."""
 
 
 @dataclass(slots=True)
@@ -48,9 +48,9 @@ class Attempt:
             self.left.update(dict.fromkeys(indexes, error))
             self.failure = error
             return
-        whole = keep and atomic and any(is_outage(written.error) for written in done)
+        together = keep and atomic and any(is_outage(written.error) for written in done)
         for index, written in zip(indexes, done, strict=True):
-            if whole or (keep and is_outage(written.error)):
+            if together or (keep and is_outage(written.error)):
                 self.left[index] = written.error
             else:
                 self.written[index] = written
@@ -62,23 +62,24 @@ class Attempt:
         write: Write[ItemT],
     ) -> None:
         """Have the outbox keep what is left; what it cannot decide stays left."""
+        failure: MemplaneError | None = None
         try:
             done = await write(items)
         except MemplaneError as error:
-            if not self.written:
-                raise
+            failure = error
             done = [Written(item.address, error=error) for item in items]
         for index, written in zip(indexes, done, strict=True):
             before = self.left.pop(index)
-            if written.error is None or not is_outage(written.error):
+            if written.error is not None and before is not None and is_ambiguous(before):
+                # Of what may have been written the store's own word counts.
+                self.left[index] = before
+            elif written.error is not None and (failure or is_outage(written.error)):
+                self.left[index] = written.error
+            else:
                 self.written[index] = written
-                continue
-            # Of what may have been written the store's own word counts.
-            unknown = before is not None and is_ambiguous(before)
-            self.left[index] = before if unknown else written.error
-        self.failure = next(iter(self.left.values()), None)
+        self.failure = max(self.left.values(), key=_gravity, default=None)
 
-    def whole(self, addresses: Sequence[Address], route: str) -> list[Written]:
+    def results(self, addresses: Sequence[Address], route: str) -> list[Written]:
         """What became of each item. Raises what fails the call when nothing was written."""
         if not self.written and self.failure is not None:
             raise self.failure
@@ -86,6 +87,11 @@ class Attempt:
             said = from_store(error, route) if isinstance(error, StoreError) else error
             self.written[index] = Written(addresses[index], error=said or _behind(route))
         return [self.written[index] for index in range(len(addresses))]
+
+
+def _gravity(error: StoreError | MemplaneError | None) -> bool:
+    """What may have been written is told before what was not."""
+    return error is not None and is_ambiguous(error)
 
 
 def _behind(route: str) -> MemplaneError:

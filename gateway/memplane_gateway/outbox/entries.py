@@ -36,12 +36,14 @@ class Spooled:
     """The whole memory as the store is to keep it; None is a delete."""
     revision: int
     """The clock at the write: the store must not have a later one."""
+    base: int = 0
+    """The revision of the waiting write that it was decided on; 0: it depends on none."""
     time: int
     """When it was written."""
-    created_until: int | None = None
-    """Of a delete: what was created later stays."""
     batch: int = 0
     """The id of the first write of an atomic call; 0: it stands alone."""
+    place: str = ""
+    """What tells the store's place from others."""
     death: Death | None = None
 
 

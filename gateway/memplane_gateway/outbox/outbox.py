@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import logging
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeAlias
 
 from memplane_adapters.contract import (
     Address,
@@ -16,12 +18,17 @@ from memplane_adapters.contract import (
     Kind,
     Scan,
     Scope,
+    Stored,
     StoreError,
     StoreReason,
     Write,
+    WriteResult,
 )
 from memplane_gateway.clock import Clock
+from memplane_gateway.deadline import set_deadline
 from memplane_gateway.errors import Code, MemplaneError, Reason
+from memplane_gateway.memory.leases import Leases
+from memplane_gateway.memory.model import Record
 from memplane_gateway.memory.shared_leases import control_failure
 from memplane_gateway.outbox.entries import (
     ROOM_BYTES,
@@ -36,34 +43,50 @@ from memplane_gateway.outbox.index import Index, Known
 _PAGE_ITEMS = 500
 _PAGE_BYTES = 16 * 1024 * 1024
 _DIGITS = 20
+_PATIENCE_SECONDS = 3600.0
+"""For the control store, once it has been asked to change something: its end must be known."""
+_PAUSE_SECONDS = 0.5
+_NOTHING_WRITTEN = frozenset({StoreReason.UNAVAILABLE, StoreReason.EXHAUSTED, StoreReason.CLOSED})
+
+Change: TypeAlias = Callable[[], Awaitable[list[WriteResult]]]
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 
 class Outbox:
-    """One route's outbox. What `open` has not read is not there yet."""
+    """One route's outbox. What `open` has not read is not there yet.
+
+    `closed` is one that takes nothing and carries nothing out, for a route whose writes do not wait
+    (any more): what is left from before is shown as dead letters.
+    """
 
     def __init__(
         self,
         kind: Kind,
+        place: str,
         store: KeyValueStore,
         clock: Clock,
+        *,
         codec: SpooledCodec,
-        limits: Limits,
+        limits: Limits | None,
     ) -> None:
+        """`place` tells the route's store from others; `limits` None: it is closed."""
         self.kind = kind
+        self.closed = limits is None
         self.changed = asyncio.Event()
         """Set whenever something more waits."""
+        self.turns = Leases()
+        """Who has a memory's turn is alone to write it, here and in its store."""
+        self._place = place
         self._store = store
         self._clock = clock
         self._codec = codec
-        self._limits = limits
+        self._limits = limits or Limits(0, 0.0)
         self._namespace = ("outbox", kind.value)
         self._index = Index()
+        self._under_way = 0
         self._opened = False
-        self._changing: set[asyncio.Task[Any]] = set()
+        self._changing: set[asyncio.Task[None]] = set()
 
     @property
     def standing(self) -> Standing:
@@ -84,13 +107,11 @@ class Outbox:
                 known = self._known(stored.record)
                 if known is not None:
                     index.add(known)
-                    # What waits was written before whatever comes now, wherever the clock stands.
-                    self._clock.revision(known.id)
             after = page.next
             if after is None:
                 break
         self._index, self._opened = index, True
-        if index:
+        if index.standing.waiting:
             self.changed.set()
 
     def waits(self, address: Address) -> bool:
@@ -101,14 +122,19 @@ class Outbox:
         """Whether a write of a memory in a scope waits."""
         return self._index.touches(scope)
 
+    def size_of(self, addresses: Iterable[Address]) -> int:
+        """About how many bytes the last writes of memories take that wait."""
+        return sum(self._index.size(self._index.newest(each) or 0) for each in addresses)
+
     async def newest(self, addresses: Iterable[Address]) -> Mapping[Address, Spooled]:
         """The last write of each memory that waits. Raises UNAVAILABLE, DATA_LOSS."""
         ids = {address: self._index.newest(address) for address in addresses}
         wanted = {address: each for address, each in ids.items() if each is not None}
         found = await self._read(list(wanted.values()))
-        known = map(self._index.get, wanted.values())
-        if any(each is not None and each.address is None for each in known):
-            raise damaged()
+        for each in wanted.values():
+            known = self._index.get(each)
+            if known is not None and known.damaged:
+                raise damaged()
         return {address: found[each] for address, each in wanted.items() if each in found}
 
     async def append(self, entries: Sequence[Spooled]) -> None:
@@ -116,83 +142,131 @@ class Outbox:
 
         Raises RESOURCE_EXHAUSTED when there is no room, UNAVAILABLE when the control store fails.
         """
-        rows = [self._entry(entry) for entry in entries]
-        self._check_room(sum(ROOM_BYTES + len(row.record) for row in rows))
-        await self._change(self._written(entries, rows))
+        placed = [replace(entry, place=self._place) for entry in entries]
+        rows = [self._entry(entry) for entry in placed]
+        size = sum(ROOM_BYTES + len(row.record) for row in rows)
+        self._check_room(size)
+        self._under_way += size
+        try:
+            await self._write(placed, rows)
+        finally:
+            self._under_way -= size
 
     async def next_batch(self, limit: int) -> list[Spooled]:
-        """The writes to carry out next: the first ones, no memory twice, an atomic call by itself."""
+        """The writes to carry out next: the first ones, no memory twice, an atomic call by itself.
+
+        Of an atomic call with a damaged entry nothing is carried out: the others are dead letters.
+        """
         ids = self._index.next_batch(limit, _PAGE_BYTES)
         found = await self._read(ids)
-        return [found[each] for each in ids if each in found]
+        batch = [found[each] for each in ids if each in found]
+        if batch and batch[0].batch and len(batch) < len(ids):
+            await self.bury([(entry, Death(damaged())) for entry in batch])
+            return []
+        return batch
 
     async def remove(self, ids: Sequence[int]) -> None:
         """Forget entries: they were carried out, or dropped."""
-        await self._change(self._removed(ids))
+        places = [Delete(self._place_of(each)) for each in ids]
 
-    async def bury(self, entry: Spooled, death: Death) -> None:
-        """Make an entry a dead letter."""
-        _log.warning(
-            "a write in the outbox is a dead letter",
-            extra={
-                "kind": self.kind.value,
-                "entry": entry.id,
-                "reason": death.error.reason.value,
-                "error": death.error.message,
-            },
-        )
-        await self._rewrite(replace(entry, death=death, batch=0))
+        def settle() -> None:
+            for each in ids:
+                self._index.remove(each)
+
+        await self._change(ids, lambda: self._store.delete(places, atomic=True), settle)
+
+    async def bury(self, deaths: Iterable[tuple[Spooled, Death]]) -> None:
+        """Make entries dead letters, all at once."""
+        dead = [replace(entry, death=death, batch=0) for entry, death in deaths]
+        for entry in dead:
+            assert entry.death is not None, "said"
+            _log.warning(
+                "a write in the outbox is a dead letter",
+                extra={
+                    "kind": self.kind.value,
+                    "entry": entry.id,
+                    "reason": entry.death.error.reason.value,
+                    "error": entry.death.error.message,
+                },
+            )
+        await self._write(dead, [self._entry(entry) for entry in dead])
 
     async def listed(self, *, dead: bool, after: int, limit: int) -> list[Spooled | int]:
-        """Entries behind an id; of one that is damaged its id alone."""
-        ids = self._index.listed(dead=dead, after=after, limit=limit)
+        """Entries behind an id, perhaps fewer than `limit`; of one that is damaged its id alone."""
+        ids = self._index.listed(dead=dead, after=after, limit=limit, max_bytes=_PAGE_BYTES)
         found = await self._read(ids)
-        return [found.get(each, each) for each in ids]
+        return [self._shown(found[each]) if each in found else each for each in ids]
 
     async def retry(self, id: int) -> MemplaneError | None:
         """Have a dead letter wait again, as if it was written now; says why that may not be."""
-        refused = self._untouchable(id)
-        if refused is not None:
-            return refused
-        entry = (await self._read([id])).get(id)
-        if entry is None or entry.death is None:
-            return damaged()
-        if self.waits(entry.address):
-            return _precondition("later writes of the same memory wait: drop this one, or wait")
-        revision = self._clock.revision(entry.death.revision)
-        row = entry.row
-        if row is not None:
-            row = replace(row, record=replace(row.record, revision=revision))
-        await self._rewrite(replace(entry, row=row, revision=revision, death=None))
+        if self.closed:
+            return _precondition("writes of this route do not wait (on_backend_down: reject)")
+        known = self._index.get(id)
+        if known is None or known.address is None:
+            return _absent() if known is None else damaged()
+        async with self.turns.turn([known.address]):
+            entry = (await self._read([id])).get(id)
+            refused = self._untouchable(id)
+            if refused is not None or entry is None:
+                return refused or damaged()
+            if self.waits(entry.address):
+                return _precondition("later writes of the same memory wait: drop this one, or wait")
+            again = self._anew(entry)
+            await self._write([again], [self._entry(again)])
         return None
 
     async def drop(self, id: int) -> MemplaneError | None:
         """Forget a dead letter; says why that may not be."""
-        refused = self._untouchable(id)
-        if refused is None:
-            await self.remove([id])
+        known = self._index.get(id)
+        async with self.turns.turn([known.address] if known and known.address else []):
+            refused = self._untouchable(id)
+            if refused is None:
+                await self.remove([id])
         return refused
 
     async def close(self) -> None:
         """Let what is being written end."""
         await asyncio.gather(*self._changing, return_exceptions=True)
+        await self.turns.close()
 
     def _untouchable(self, id: int) -> MemplaneError | None:
         known = self._index.get(id)
         if known is None:
-            return MemplaneError(
-                Code.NOT_FOUND, Reason.MEMORY_NOT_FOUND, "no such entry in the outbox (any more)"
-            )
+            return _absent()
         if not known.dead:
             return _precondition("this write waits for its store and is no dead letter")
         return None
+
+    def _anew(self, entry: Spooled) -> Spooled:
+        """The entry as if it was written now, for today's store."""
+        above = 0 if entry.death is None else entry.death.revision
+        revision = self._clock.revision(max(above, entry.revision))
+        row = entry.row
+        if row is not None:
+            row = replace(row, record=_at_revision(row.record, revision))
+        now = self._clock.now()
+        return replace(
+            entry, row=row, revision=revision, base=0, time=now, place=self._place, death=None
+        )
+
+    def _is_dead(self, entry: Spooled) -> bool:
+        return self.closed or entry.death is not None or entry.place != self._place
+
+    def _shown(self, entry: Spooled) -> Spooled:
+        """The entry with the reason why it is a dead letter, if it is one."""
+        if entry.death is not None or not self._is_dead(entry):
+            return entry
+        why = (
+            "the route's writes do not wait any more" if self.closed else "it was for another store"
+        )
+        return replace(entry, death=Death(_precondition(f"left from before: {why}")))
 
     async def _read(self, ids: Sequence[int]) -> dict[int, Spooled]:
         """Entries by their ids; the damaged ones are left out, and become dead letters."""
         if not ids:
             return {}
         try:
-            stored = await self._store.get([self._place(each) for each in ids])
+            stored = await self._store.get([self._place_of(each) for each in ids])
         except StoreError as error:
             raise control_failure(error) from error
         found: dict[int, Spooled] = {}
@@ -202,44 +276,77 @@ class Outbox:
             try:
                 found[entry_id] = self._codec.decode(each.record)
             except ValueError as error:
-                self._index.add(self._damage(entry_id, len(each.record), error))
+                known = self._index.get(entry_id)
+                address = known.address if known is not None else None
+                self._index.add(self._damage(entry_id, address, len(each.record), error))
         return found
 
-    async def _rewrite(self, entry: Spooled) -> None:
-        await self._change(self._written([entry], [self._entry(entry)]))
+    async def _write(self, entries: Sequence[Spooled], rows: Sequence[Entry]) -> None:
+        def settle() -> None:
+            for entry, row in zip(entries, rows, strict=True):
+                self._index.add(Known.of(entry, len(row.record), dead=self._is_dead(entry)))
+            self.changed.set()
 
-    async def _written(self, entries: Sequence[Spooled], rows: Sequence[Entry]) -> None:
-        results = await self._store.put([Write(row) for row in rows], atomic=True)
-        for result in results:
-            if result.error is not None:
-                raise result.error
-        for entry, row in zip(entries, rows, strict=True):
-            self._index.add(Known.of(entry, len(row.record)))
-        self.changed.set()
+        writes = [Write(row) for row in rows]
+        ids = [entry.id for entry in entries]
+        await self._change(ids, lambda: self._store.put(writes, atomic=True), settle)
 
-    async def _removed(self, ids: Sequence[int]) -> None:
-        results = await self._store.delete([Delete(self._place(each)) for each in ids], atomic=True)
-        for result in results:
-            if result.error is not None:
-                raise result.error
-        for each in ids:
-            self._index.remove(each)
+    async def _change(self, ids: Sequence[int], change: Change, settle: Callable[[], None]) -> None:
+        """Change the file, and the index after it. Whoever asked for it stays until it is over.
 
-    async def _change(self, change: Awaitable[T]) -> T:
-        """Let a change end even if its caller goes: the index must follow the file."""
-        task = asyncio.ensure_future(change)
+        He may have a memory's turn, and nobody else may have it while this goes on.
+        """
+        # In a context of its own: no caller's deadline ends it half-way.
+        task = asyncio.get_running_loop().create_task(
+            self._changed(ids, change, settle), context=contextvars.Context()
+        )
         self._changing.add(task)
         task.add_done_callback(self._changing.discard)
         try:
-            return await asyncio.shield(task)
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await _ended(task)
+            raise
         except StoreError as error:
             if error.reason is StoreReason.EXHAUSTED:
                 raise _full("the gateway's disk is full") from error
             raise control_failure(error) from error
 
+    async def _changed(
+        self, ids: Sequence[int], change: Change, settle: Callable[[], None]
+    ) -> None:
+        set_deadline(_PATIENCE_SECONDS)
+        try:
+            results = await change()
+        except StoreError as error:
+            if error.reason not in _NOTHING_WRITTEN:
+                await self._reconcile(ids)
+            raise
+        for result in results:
+            if result.error is not None:
+                raise result.error
+        settle()
+
+    async def _reconcile(self, ids: Sequence[int]) -> None:
+        """Learn from the file what became of a change that nobody knows the end of."""
+        stored: list[Stored | None] | None = None
+        while stored is None:
+            try:
+                stored = await self._store.get([self._place_of(each) for each in ids])
+            except StoreError as error:
+                _log.warning("the outbox cannot be read", extra={"error": str(error)})
+                await asyncio.sleep(_PAUSE_SECONDS)
+        for entry_id, each in zip(ids, stored, strict=True):
+            known = None if each is None else self._known(each.record)
+            if known is None:
+                self._index.remove(entry_id)
+            else:
+                self._index.add(known)
+        self.changed.set()
+
     def _check_room(self, more: int) -> None:
         standing, limits = self._index.standing, self._limits
-        size = standing.size_bytes + more
+        size = standing.size_bytes + self._under_way + more
         if size > limits.max_bytes:
             raise _full(
                 f"it would hold {size} bytes of {limits.max_bytes} (outbox.max_bytes)",
@@ -256,29 +363,33 @@ class Outbox:
             )
 
     def _known(self, data: bytes) -> Known | None:
+        """What is known of an entry that was found in the file."""
         try:
-            return Known.of(self._codec.decode(data), len(data))
+            entry = self._codec.decode(data)
         except ValueError as error:
             try:
                 found = self._codec.id_of(data)
             except ValueError:
                 _log.error("an entry of the outbox is damaged, its id too: it stays in the file")
                 return None
-            return self._damage(found, len(data), error)
+            return self._damage(found, None, len(data), error)
+        # What waits was written before whatever comes now, wherever the clock stands.
+        self._clock.revision(max(entry.id, entry.revision))
+        return Known.of(entry, len(data), dead=self._is_dead(entry))
 
-    def _damage(self, id: int, size: int, error: ValueError) -> Known:
+    def _damage(self, id: int, address: Address | None, size: int, error: ValueError) -> Known:
         _log.error(
             "an entry of the outbox is damaged",
             extra={"kind": self.kind.value, "entry": id, "error": str(error)},
         )
-        return Known(id, None, 0, size, 0, dead=True)
+        return Known(id, address, 0, size + ROOM_BYTES, 0, dead=True, damaged=True)
 
-    def _place(self, id: int) -> Address:
+    def _place_of(self, id: int) -> Address:
         return Address("", Kind.CONTROL, self._namespace, f"{id:0{_DIGITS}d}")
 
     def _entry(self, entry: Spooled) -> Entry:
         return Entry(
-            address=self._place(entry.id),
+            address=self._place_of(entry.id),
             revision=self._clock.revision(),
             update_time=entry.time,
             time=entry.time,
@@ -286,10 +397,34 @@ class Outbox:
         )
 
 
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Wait for a task, however often this one is cancelled."""
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({task})
+
+
+def _at_revision(record: Record, revision: int) -> Record:
+    """A record as if it was written at another revision, its own token too."""
+    tokens = tuple(
+        replace(token, revision=revision) if token.revision == record.revision else token
+        for token in record.tokens
+    )
+    return replace(record, revision=revision, tokens=tokens)
+
+
 def damaged() -> MemplaneError:
     """DATA_LOSS of an entry whose bytes have changed."""
     return MemplaneError(
-        Code.DATA_LOSS, Reason.DATA_DAMAGED, "the entry cannot be read: its bytes have changed"
+        Code.DATA_LOSS,
+        Reason.DATA_DAMAGED,
+        "an entry of the outbox cannot be read, its bytes have changed: drop it",
+    )
+
+
+def _absent() -> MemplaneError:
+    return MemplaneError(
+        Code.NOT_FOUND, Reason.MEMORY_NOT_FOUND, "no such entry in the outbox (any more)"
     )
 
 

@@ -9,9 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 from memplane_adapters.contract import StoreError
-from memplane_gateway.deadline import set_deadline
-from memplane_gateway.errors import MemplaneError, Reason, from_store
-from memplane_gateway.memory.leases import Turns
+from memplane_gateway.deadline import within
+from memplane_gateway.errors import Code, MemplaneError, Reason, from_store
 from memplane_gateway.outbox.entries import Death, Fate, Spooled
 from memplane_gateway.outbox.outbox import Outbox
 
@@ -36,6 +35,7 @@ _PASSING = frozenset(
         Reason.EMBEDDER_UNAVAILABLE,
         Reason.IDENTITY_MISMATCH,
         Reason.WRITE_CONTENTION,
+        Reason.GATEWAY_BUG,
     }
 )
 """What is not about the write itself: it is tried again."""
@@ -58,15 +58,9 @@ Restore: TypeAlias = Callable[[Sequence[Spooled]], Awaitable[list[Fate]]]
 class Replay:
     """The task that empties one outbox."""
 
-    def __init__(
-        self, outbox: Outbox, turns: Turns, restore: Restore, serves: Callable[[], bool]
-    ) -> None:
-        """`restore` carries out writes of different memories; `serves` says whether it may work.
-
-        With `turns` nobody else writes these memories meanwhile.
-        """
+    def __init__(self, outbox: Outbox, restore: Restore, serves: Callable[[], bool]) -> None:
+        """`restore` carries out writes of different memories; `serves` says whether it may work."""
         self._outbox = outbox
-        self._turns = turns
         self._restore = restore
         self._serves = serves
         self._tries: dict[int, int] = {}
@@ -104,56 +98,69 @@ class Replay:
     async def step(self) -> bool:
         """Carry out the next writes; says whether fewer wait than before."""
         batch = await self._outbox.next_batch(BATCH_ITEMS)
-        settled = await self._carry_out(batch)
-        if settled or len(batch) < 2 or batch[0].batch:
-            return settled
+        if not batch:
+            return bool(self._outbox.standing.waiting)
+        if len(batch) == 1 or batch[0].batch:
+            return await self._carry_out(batch)
+        if await self._carry_out(batch):
+            return True
         # One of them may fail all: each by itself, as long as the store is there.
+        progress = False
         for entry in batch:
             if not self._serves():
                 break
-            settled |= await self._carry_out([entry])
-        return settled
+            progress |= await self._carry_out([entry])
+        return progress
 
     async def _carry_out(self, batch: Sequence[Spooled]) -> bool:
-        set_deadline(STEP_SECONDS)
-        async with self._turns.turn([entry.address for entry in batch]):
-            return await self._settle(batch, await self._fates(batch))
+        """Carry out writes, and let go of what is over; says whether anything is."""
+        one = len(batch) == 1 or bool(batch[0].batch)
+        async with self._outbox.turns.turn([entry.address for entry in batch]):
+            try:
+                with within(STEP_SECONDS):
+                    fates = await self._restore(batch)
+            except Exception as error:  # noqa: BLE001 (told as what it is, and counted)
+                failure = self._told(error)
+                if not one:
+                    return False
+                fates = [failure] * len(batch)
+            return await self._settle(batch, fates, one=one)
 
-    async def _fates(self, batch: Sequence[Spooled]) -> list[Fate]:
-        try:
-            return await self._restore(batch)
-        except StoreError as error:
-            failure = from_store(error, self._outbox.kind.value)
-        except MemplaneError as error:
-            failure = error
-        return [failure] * len(batch)
+    def _told(self, error: Exception) -> MemplaneError:
+        if isinstance(error, MemplaneError):
+            return error
+        if isinstance(error, StoreError):
+            return from_store(error, self._outbox.kind.value)
+        _log.error("a bug kept a write of the outbox from its store", exc_info=error)
+        return MemplaneError(
+            Code.INTERNAL, Reason.GATEWAY_BUG, "a bug of the gateway; its log has more"
+        )
 
-    async def _settle(self, batch: Sequence[Spooled], fates: Sequence[Fate]) -> bool:
+    async def _settle(self, batch: Sequence[Spooled], fates: Sequence[Fate], *, one: bool) -> bool:
         """Let go of what is over; says whether anything is."""
-        done = [entry.id for entry, fate in zip(batch, fates, strict=True) if fate is None]
+        pairs = list(zip(batch, fates, strict=True))
+        done = [entry.id for entry, fate in pairs if fate is None]
         if done:
             await self._outbox.remove(done)
             _log.info(
                 "writes of the outbox were carried out",
                 extra={"kind": self._outbox.kind.value, "writes": len(done)},
             )
-        dead = 0
-        for entry, fate in zip(batch, fates, strict=True):
-            death = self._death(entry, fate, alone=len(batch) == 1 or bool(entry.batch))
-            if death is not None:
-                await self._outbox.bury(entry, death)
-                dead += 1
-            if fate is None or death is not None:
-                self._tries.pop(entry.id, None)
+        deaths = [(entry, self._death(entry, fate, one=one)) for entry, fate in pairs]
+        dead = [(entry, death) for entry, death in deaths if death is not None]
+        if dead:
+            await self._outbox.bury(dead)
+        for each in (*done, *(entry.id for entry, _ in dead)):
+            self._tries.pop(each, None)
         return bool(done or dead)
 
-    def _death(self, entry: Spooled, fate: Fate, *, alone: bool) -> Death | None:
+    def _death(self, entry: Spooled, fate: Fate, *, one: bool) -> Death | None:
         """Why a write is to be a dead letter now, or None."""
         if fate is None or isinstance(fate, Death):
             return fate
         if fate.reason not in _PASSING:
             return Death(fate)
-        if not alone or fate.reason in _PATIENT or not self._serves():
+        if not one or fate.reason in _PATIENT or not self._serves():
             return None
         self._tries[entry.id] = self._tries.get(entry.id, 0) + 1
         return Death(fate) if self._tries[entry.id] >= TRIES else None

@@ -14,9 +14,10 @@ from memplane_adapters.contract import (
     WriteResult,
     WriteStatus,
 )
+from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason, from_store
 from memplane_gateway.memory.embedding import TextVectors
-from memplane_gateway.memory.idempotency import TOKENS
+from memplane_gateway.memory.idempotency import TOKENS, reused
 from memplane_gateway.memory.leases import Turn
 from memplane_gateway.memory.model import Outcome, Record, WriteToken, Written
 from memplane_gateway.memory.shelf import Row, RowWrite, Shelf
@@ -32,14 +33,17 @@ class Applied:
 class Restorer:
     """Carries out writes that have waited."""
 
-    def __init__(self, route: str, writer: Writer, shelf: Shelf, vectors: TextVectors) -> None:
+    def __init__(
+        self, route: str, writer: Writer, shelf: Shelf, vectors: TextVectors, clock: Clock
+    ) -> None:
         self._route = route
         self._writer = writer
         self._shelf = shelf
         self._vectors = vectors
+        self._clock = clock
 
     async def restore(self, entries: Sequence[Spooled]) -> list[Fate]:
-        """Carry out writes of different memories that have waited."""
+        """Carry out writes of different memories that have waited; those of an atomic call as one."""
         fates: dict[int, Fate] = {}
         for part in (
             [entry for entry in entries if entry.row is not None],
@@ -56,45 +60,62 @@ class Restorer:
 
     async def _round(
         self,
-        deaths: dict[int, Fate],
+        fates: dict[int, Fate],
         batch: Sequence[Spooled],
         rows: Sequence[Row | None],
         turn: Turn,
     ) -> list[Written | None]:
         settled: list[Written | None] = [None] * len(batch)
-        writes: dict[int, RowWrite] = {}
-        deletes: dict[int, Delete] = {}
-        for index, (entry, row) in enumerate(zip(batch, rows, strict=True)):
-            todo = restored(entry, row)
-            if isinstance(todo, RowWrite):
-                writes[index] = todo
-            elif isinstance(todo, Delete):
-                deletes[index] = todo
-            elif isinstance(todo, Death):
-                deaths[entry.id] = todo
-                settled[index] = Written(entry.address, error=todo.error)
-            else:
-                settled[index] = Written(entry.address, Outcome.UNCHANGED)
-        indexes = list(writes or deletes)
-        if not indexes:
-            return settled
-        atomic = bool(batch[0].batch)
-        if writes:
-            send = functools.partial(self._shelf.write, list(writes.values()), atomic=atomic)
-        else:
-            send = functools.partial(self._shelf.delete, list(deletes.values()), atomic=atomic)
-        addresses = [batch[index].address for index in indexes]
-        results = await turn.finish(send, addresses, gone=bool(deletes))
-        whole = not atomic or all(map(stands_in_nobodys_way, results))
-        for index, result in zip(indexes, results, strict=True):
-            settled[index] = self._restored(batch[index].address, result, whole=whole)
+        todo: dict[int, RowWrite | Delete] = {}
+        with self._clock.writing() as now:
+            for index, (entry, row) in enumerate(zip(batch, rows, strict=True)):
+                found = restored(entry, row, now)
+                if isinstance(found, Applied):
+                    settled[index] = Written(entry.address, Outcome.UNCHANGED)
+                elif isinstance(found, Death):
+                    fates[entry.id] = found
+                    settled[index] = Written(entry.address, error=found.error)
+                else:
+                    todo[index] = found
+            atomic = bool(batch[0].batch)
+            if atomic and any(each is not None and each.error for each in settled):
+                return self._none(batch, fates, settled)
+            if not todo:
+                return settled
+            addresses = [batch[index].address for index in todo]
+            send = functools.partial(self._send, list(todo.values()), atomic=atomic)
+            results = await turn.finish(send, addresses, gone=batch[0].row is None)
+        for index, result in zip(todo, results, strict=True):
+            settled[index] = self._settled(batch[index].address, result)
+        if atomic and not all(map(stands_in_nobodys_way, results)):
+            failed = any(result.error for result in results)
+            return self._none(batch, fates, settled) if failed else [None] * len(batch)
         return settled
 
-    def _restored(self, address: Address, result: WriteResult, *, whole: bool) -> Written | None:
-        """What became of a write; None where it lost to another, or to one of its atomic call."""
+    async def _send(self, todo: Sequence[RowWrite | Delete], *, atomic: bool) -> list[WriteResult]:
+        writes = [each for each in todo if isinstance(each, RowWrite)]
+        if writes:
+            return await self._shelf.write(writes, atomic=atomic)
+        deletes = [each for each in todo if isinstance(each, Delete)]
+        return await self._shelf.delete(deletes, atomic=atomic)
+
+    def _none(
+        self, batch: Sequence[Spooled], fates: dict[int, Fate], settled: Sequence[Written | None]
+    ) -> list[Written | None]:
+        """What becomes of an atomic call of which one write cannot be: all share its fate."""
+        first = next(i for i, each in enumerate(settled) if each is not None and each.error)
+        told = settled[first]
+        assert told is not None and told.error is not None, "just found"  # noqa: PT018
+        fate = fates.get(batch[first].id, told.error)
+        for entry in batch:
+            fates.setdefault(entry.id, Death(told.error) if isinstance(fate, Death) else fate)
+        return [Written(entry.address, error=told.error) for entry in batch]
+
+    def _settled(self, address: Address, result: WriteResult) -> Written | None:
+        """What became of a write; None where it lost to another."""
         if result.error is not None:
             return Written(address, error=from_store(result.error, self._route))
-        if whole and result.status is WriteStatus.APPLIED:
+        if result.status is WriteStatus.APPLIED:
             return Written(address, Outcome.UPDATED)
         return None
 
@@ -105,7 +126,7 @@ class Restorer:
             entry.id: entry.row.record.content.text
             for entry in entries
             if entry.row is not None
-            and entry.row.record.embedding not in (None, identity, self._vectors.client_identity)
+            and entry.row.record.embedding not in (None, identity)
             and not entry.row.record.content.client_vector
         }
         if not stale:
@@ -119,25 +140,33 @@ class Restorer:
         ]
 
 
-def restored(entry: Spooled, found: Row | None) -> RowWrite | Delete | Applied | Death:
-    """What is to be done for a write, given the row that is there, expired or not."""
-    if found is not None and found.record.revision == entry.revision:
+def restored(entry: Spooled, found: Row | None, now: int) -> RowWrite | Delete | Applied | Death:
+    """What is to be done for a write, given the row that is there, expired or not.
+
+    Its update_time becomes `now`, so that no walk by update_time has passed it already.
+    """
+    there = 0 if found is None else found.record.revision
+    if there == entry.revision or (entry.row is None and found is None):
         return Applied()
+    if entry.base not in (0, there):
+        return superseded(there)
     if entry.row is None:
-        return _deleted(entry, found)
+        return superseded(there) if there > entry.revision else Delete(entry.address, there)
     if found is None:
-        record = _told(entry.row.record, Outcome.CREATED)
-        return RowWrite(replace(entry.row, record=record), 0)
+        record = replace(entry.row.record, update_time=now)
+        return RowWrite(replace(entry.row, record=_told(record, Outcome.CREATED)), 0)
     first = _first_try(entry.row.record, found.record)
-    if first is not None and first.revision != found.record.revision:
+    if isinstance(first, Death):
+        return first
+    if first is not None and first.revision != there:
         return Applied()  # done by an earlier try, and others have written since
-    if found.record.revision > entry.revision:
-        return superseded(found.record.revision)
-    return RowWrite(_over(entry.row, found.record), found.record.revision)
+    if there > entry.revision:
+        return superseded(there)
+    return RowWrite(_over(entry.row, found.record, now), there)
 
 
 def superseded(revision: int) -> Death:
-    """The death of a write that found a later one."""
+    """The death of a write that found a later one, or not the one that it was decided on."""
     error = MemplaneError(
         Code.ABORTED,
         Reason.SUPERSEDED,
@@ -147,27 +176,16 @@ def superseded(revision: int) -> Death:
     return Death(error, revision)
 
 
-def _deleted(entry: Spooled, found: Row | None) -> Delete | Applied | Death:
-    if found is None:
-        return Applied()
-    bound = entry.created_until
-    if bound is not None and found.record.create_time > bound:
-        return Applied()
-    if found.record.revision > entry.revision:
-        return superseded(found.record.revision)
-    return Delete(entry.address, found.record.revision)
-
-
-def _over(row: Row, before: Record) -> Row:
+def _over(row: Row, before: Record, now: int) -> Row:
     """A row as it follows what was there, which was not known when it was written."""
     record = row.record
     alive = before.alive(record.update_time)
-    known = {_key(token) for token in record.tokens}
-    tokens = (*(token for token in before.tokens if _key(token) not in known), *record.tokens)
+    known = {_call(token) for token in record.tokens}
+    tokens = (*(token for token in before.tokens if _call(token) not in known), *record.tokens)
     record = replace(
         record,
         create_time=before.create_time if alive else record.create_time,
-        update_time=max(record.update_time, before.update_time),
+        update_time=max(now, before.update_time),
         tokens=tokens[-TOKENS:],
     )
     return replace(row, record=_told(record, Outcome.UPDATED if alive else Outcome.CREATED))
@@ -182,14 +200,23 @@ def _told(record: Record, outcome: Outcome) -> Record:
     return replace(record, tokens=tokens)
 
 
-def _first_try(record: Record, before: Record) -> WriteToken | None:
-    """The token of the very same call's item, where it was carried out before it was spooled."""
-    own = {_key(token) for token in record.tokens if token.revision == record.revision}
-    return next((token for token in before.tokens if _key(token) in own), None)
+def _first_try(record: Record, before: Record) -> WriteToken | Death | None:
+    """The token of the very same call's item, where it was carried out before it was spooled.
+
+    Death when another call has had the request id.
+    """
+    own = next((token for token in record.tokens if token.revision == record.revision), None)
+    if own is None:
+        return None
+    for token in before.tokens:
+        if _call(token) == _call(own):
+            same = (token.body_hash, token.item_index) == (own.body_hash, own.item_index)
+            return token if same else Death(reused(own.request_id), before.revision)
+    return None
 
 
-def _key(token: WriteToken) -> tuple[str, str, int, bytes]:
-    return token.operation, token.request_id, token.item_index, token.body_hash
+def _call(token: WriteToken) -> tuple[str, str]:
+    return token.operation, token.request_id
 
 
 def _with_vector(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from memplane_adapters.contract import (
@@ -19,7 +19,7 @@ from memplane_adapters.contract import (
     WriteStatus,
 )
 from memplane_gateway.clock import Clock
-from memplane_gateway.memory.model import Record, Removal
+from memplane_gateway.memory.model import Record
 from memplane_gateway.memory.shelf import RecordCodec, Row, RowWrite, Shelf
 from memplane_gateway.outbox.entries import Spooled
 from memplane_gateway.outbox.outbox import Outbox
@@ -30,12 +30,22 @@ _APPLIED = WriteResult(WriteStatus.APPLIED)
 class OutboxShelf:
     """What waits for a store, as if it was one. Nobody else may write the same memories meanwhile."""
 
-    def __init__(self, outbox: Outbox, behind: Shelf, clock: Clock) -> None:
-        """`behind` is the shelf that the writes wait for."""
+    def __init__(
+        self,
+        outbox: Outbox,
+        behind: Shelf,
+        clock: Clock,
+        depending: Collection[Address] = (),
+    ) -> None:
+        """`behind` is the shelf that the writes wait for.
+
+        Of those `depending`, a write is decided on the one that waits before it.
+        """
         self.codec: RecordCodec = behind.codec
         self._outbox = outbox
         self._behind = behind
         self._clock = clock
+        self._depending = frozenset(depending)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -56,32 +66,39 @@ class OutboxShelf:
 
     async def write(self, writes: Sequence[RowWrite], *, atomic: bool) -> list[WriteResult]:
         """Have rows wait."""
-        rows = [write.row for write in writes]
-        batch = rows[0].record.revision if atomic and len(rows) > 1 else 0
-        await self._outbox.append([self._spooled(row, batch) for row in rows])
+        revisions = [write.row.record.revision for write in writes]
+        rows = [(write.row.record.address, write.row, write.expected) for write in writes]
+        await self._append(revisions, rows, atomic=atomic)
         return [_APPLIED] * len(rows)
 
     async def delete(self, deletes: Sequence[Delete], *, atomic: bool) -> list[WriteResult]:
-        """Have deletes wait."""
-        await self.remove([Removal(delete.address) for delete in deletes], atomic=atomic)
+        """Have deletes wait, of whatever the store has up to now."""
+        revisions = [self._clock.revision() for _ in deletes]
+        rows = [(delete.address, None, delete.expected or 0) for delete in deletes]
+        await self._append(revisions, rows, atomic=atomic)
         return [_APPLIED] * len(deletes)
 
-    async def remove(self, removals: Sequence[Removal], *, atomic: bool) -> None:
-        """Have deletes wait, of whatever the store has up to now."""
-        revisions = [self._clock.revision() for _ in removals]
+    async def _append(
+        self,
+        revisions: Sequence[int],
+        rows: Sequence[tuple[Address, Row | None, int]],
+        *,
+        atomic: bool,
+    ) -> None:
         batch = revisions[0] if atomic and len(revisions) > 1 else 0
+        now = self._clock.now()
         await self._outbox.append(
             [
                 Spooled(
                     id=revision,
-                    address=removal.address,
-                    row=None,
+                    address=address,
+                    row=row,
                     revision=revision,
-                    time=self._clock.now(),
-                    created_until=removal.began,
+                    base=expected if address in self._depending else 0,
+                    time=now,
                     batch=batch,
                 )
-                for removal, revision in zip(removals, revisions, strict=True)
+                for revision, (address, row, expected) in zip(revisions, rows, strict=True)
             ]
         )
 
@@ -96,14 +113,3 @@ class OutboxShelf:
     def searchable(self, record: Record) -> bool:
         """Whether VECTOR or KEYWORD search will find it in the store."""
         return self._behind.searchable(record)
-
-    def _spooled(self, row: Row, batch: int) -> Spooled:
-        record = row.record
-        return Spooled(
-            id=record.revision,
-            address=record.address,
-            row=row,
-            revision=record.revision,
-            time=self._clock.now(),
-            batch=batch,
-        )

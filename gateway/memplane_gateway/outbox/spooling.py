@@ -6,12 +6,11 @@ import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
-from memplane_adapters.contract import Address
+from memplane_adapters.contract import Address, Delete, StoreError
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason, is_outage
 from memplane_gateway.memory.embedding import TextVectors
-from memplane_gateway.memory.leases import Leases
-from memplane_gateway.memory.memories import Fault, Memories
+from memplane_gateway.memory.memories import Memories, Standing, too_large
 from memplane_gateway.memory.model import (
     Caller,
     Counted,
@@ -37,6 +36,7 @@ from memplane_gateway.memory.writing import (
     there_for,
 )
 from memplane_gateway.outbox.attempt import Attempt, ItemT, Write
+from memplane_gateway.outbox.entries import Spooled
 from memplane_gateway.outbox.outbox import Outbox
 from memplane_gateway.outbox.replay import Replay
 from memplane_gateway.outbox.restoring import Restorer
@@ -68,27 +68,21 @@ class SpoolingMemories(Memories):
         )
         self._route = route
         self._outbox = outbox
+        self._vectors = vectors
         self._waiting = OutboxShelf(outbox, shelf, clock)
-        self._spooler = Writer(route, self._waiting, clock, vectors)
-        self._restorer = Restorer(route, self._writer, shelf, vectors)
-        self._turns = Leases()
-        self._fault: Fault = lambda: None
+        self._restorer = Restorer(route, self._writer, shelf, vectors, clock)
+        self._standing: Standing | None = None
         self._replay: Replay | None = None
 
-    async def open(self, fault: Fault) -> None:
-        """Read what waits from before, and begin to carry it out whenever there is no fault."""
-        self._fault = fault
-        await self._outbox.open()
-        self._replay = Replay(
-            self._outbox, self._turns, self._restorer.restore, lambda: fault() is None
-        )
+    async def open(self, standing: Standing) -> None:
+        """Begin to carry out what waits, whenever the route serves."""
+        self._standing = standing
+        self._replay = Replay(self._outbox, self._restorer.restore, lambda: standing.fault is None)
 
     async def close(self) -> None:
         """End what goes on behind callers' backs."""
         if self._replay is not None:
             await self._replay.close()
-        await self._outbox.close()
-        await self._turns.close()
         await super().close()
 
     async def put(
@@ -131,6 +125,8 @@ class SpoolingMemories(Memories):
         self, addresses: Sequence[Address], *, vectors: bool, max_bytes: int, alone: bool
     ) -> list[Memory | None]:
         """Memories by address, as they will be when all that waits is carried out."""
+        if not alone and self._outbox.size_of(set(addresses)) > max_bytes:
+            raise too_large()
         waiting = await self._outbox.newest(addresses)
         now = self._clock.now()
         found: dict[Address, Memory | None] = {}
@@ -140,6 +136,9 @@ class SpoolingMemories(Memories):
             found[address] = memory
         room = max_bytes - sum(memory.size for memory in found.values() if memory is not None)
         rest = [address for address in addresses if address not in found]
+        if not rest:
+            return [found[address] for address in addresses]
+        self._must_be_ready()
         stored = await super().get(rest, vectors=vectors, max_bytes=max(room, 0), alone=alone)
         found.update(zip(rest, stored, strict=True))
         return [found[address] for address in addresses]
@@ -147,11 +146,13 @@ class SpoolingMemories(Memories):
     async def search(self, caller: Caller, search: Search) -> Found:
         """The best memories for one question that the store has."""
         incomplete = self._touches(caller, search.selection)
+        self._must_be_ready()
         return replace(await super().search(caller, search), incomplete=incomplete)
 
     async def count(self, caller: Caller, selection: Selection) -> Counted:
         """How many memories the store has."""
         incomplete = self._touches(caller, selection)
+        self._must_be_ready()
         return replace(await super().count(caller, selection), incomplete=incomplete)
 
     def _touches(self, caller: Caller, selection: Selection) -> bool:
@@ -167,32 +168,33 @@ class SpoolingMemories(Memories):
         spool: bool,
     ) -> list[Written]:
         """Write to the store what can be, and keep for it what cannot."""
-        async with self._turns.turn([item.address for item in items]):
+        async with self._outbox.turns.turn([item.address for item in items]):
             late = [self._outbox.waits(item.address) for item in items]
-            down = spool and is_outage(self._fault())
+            down = spool and is_outage(self._fault)
             if down or (atomic and any(late)):
                 late = [True] * len(items)
             attempt = Attempt(dict.fromkeys(index for index, waits in enumerate(late) if waits))
             now = [index for index in range(len(items)) if index not in attempt.left]
             if now:
+                self._must_be_ready()
                 part = [items[index] for index in now]
                 await attempt.directly(now, part, direct, atomic=atomic, keep=spool)
             if attempt.left and spool:
                 left = list(attempt.left)
                 await attempt.spooled(left, [items[index] for index in left], spooled)
-            return attempt.whole([item.address for item in items], self._route)
+            return attempt.results([item.address for item in items], self._route)
 
     async def _spool_puts(
         self, caller: Caller, puts: Sequence[Put], *, atomic: bool
     ) -> list[Written]:
+        spooler = self._spooler(puts)
         return await self._spool(
-            puts, functools.partial(self._spooler.put, caller, atomic=atomic), atomic=atomic
+            puts, functools.partial(spooler.put, caller, atomic=atomic), atomic=atomic
         )
 
     async def _spool_updates(self, caller: Caller, updates: Sequence[Update]) -> list[Written]:
-        return await self._spool(
-            updates, functools.partial(self._spooler.update, caller), atomic=False
-        )
+        spooler = self._spooler(updates)
+        return await self._spool(updates, functools.partial(spooler.update, caller), atomic=False)
 
     async def _spool_removals(self, removals: Sequence[Removal], *, atomic: bool) -> list[Written]:
         return await self._spool(
@@ -213,9 +215,25 @@ class SpoolingMemories(Memories):
         done = iter(map(_as_spooled, await write(kept)) if kept else ())
         return [each or next(done) for each in settled]
 
+    def _spooler(self, items: Sequence[Put | Update]) -> Writer:
+        """Writes to the outbox."""
+        return Writer(self._route, self._shelf_for(items), self._clock, self._vectors)
+
+    def _shelf_for(self, items: Sequence[Put | Update | Removal]) -> OutboxShelf:
+        depending = [item.address for item in items if _depends(item)]
+        return OutboxShelf(self._outbox, self._shelf, self._clock, depending)
+
     def _asks_store(self, item: Put | Update | Removal) -> bool:
-        depends = item.precondition is not None or isinstance(item, Update)
-        return depends and not self._outbox.waits(item.address)
+        return _depends(item) and not self._outbox.waits(item.address)
+
+    @property
+    def _fault(self) -> StoreError | MemplaneError | None:
+        return None if self._standing is None else self._standing.fault
+
+    def _must_be_ready(self) -> None:
+        """Raises why the store cannot even be asked: it was never made ready."""
+        if self._standing is not None and not self._standing.ready and self._fault is not None:
+            raise self._fault
 
     async def _wait_to_delete(self, removals: Sequence[Removal], *, atomic: bool) -> list[Written]:
         waiting = await self._outbox.newest([removal.address for removal in removals])
@@ -233,9 +251,13 @@ class SpoolingMemories(Memories):
                 settled.append(None)
         if atomic and any(each is not None and each.error for each in settled):
             return [each for each in all_refused(settled, removals) if each is not None]
-        doomed = [each for each, known in zip(removals, settled, strict=True) if known is None]
+        doomed = [
+            Delete(removal.address, _revision_of(waiting.get(removal.address)))
+            for removal, each in zip(removals, settled, strict=True)
+            if each is None
+        ]
         if doomed:
-            await self._waiting.remove(doomed, atomic=atomic)
+            await self._shelf_for(removals).delete(doomed, atomic=atomic)
         return [
             each or Written(removal.address, Outcome.DELETED)
             for removal, each in zip(removals, settled, strict=True)
@@ -244,7 +266,19 @@ class SpoolingMemories(Memories):
     async def list(self, caller: Caller, listing: Listing) -> ListedPage:
         """A page of a walk over what the store has."""
         incomplete = self._touches(caller, listing.selection)
+        self._must_be_ready()
         return replace(await super().list(caller, listing), incomplete=incomplete)
+
+
+def _depends(item: Put | Update | Removal) -> bool:
+    """Whether what it does depends on what is there."""
+    if isinstance(item, Removal) and item.began is not None:
+        return True
+    return item.precondition is not None or isinstance(item, Update)
+
+
+def _revision_of(entry: Spooled | None) -> int | None:
+    return None if entry is None else entry.revision
 
 
 def _as_spooled(written: Written) -> Written:

@@ -105,7 +105,7 @@ async def _write_route(route: Route, message: pb.RouteStatus) -> None:
         message.durability_why = state.reached.why
         if state.reached.replicas is not None:
             message.replicas = state.reached.replicas
-    if route.outbox is not None:
+    if route.outbox is not None and (route.outbox.standing.dead or not route.outbox.closed):
         message.outbox.SetInParent()
         write_standing(route.outbox.standing, message.outbox)
     message.rows = -1 if stats.rows is None else stats.rows

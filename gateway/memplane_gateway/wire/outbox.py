@@ -20,11 +20,12 @@ from memplane_gateway.wire.values import write_time
 FORMAT = 1
 _ID_BYTES = 8
 _CHECKSUM_BYTES = 4
+_HEAD_BYTES = _ID_BYTES + _CHECKSUM_BYTES
 _PREFIX = "ERROR_REASON_"
 
 
 class ProtobufSpooled:
-    """Entries as memplane.storage.v1.Spooled, behind their id and a CRC-32 (big-endian) of the rest."""
+    """Entries as memplane.storage.v1.Spooled, behind their id with its CRC-32, and that of the rest (big-endian)."""
 
     def __init__(self, records: RecordCodec) -> None:
         self._records = records
@@ -36,8 +37,9 @@ class ProtobufSpooled:
             tenant=entry.address.tenant,
             revision=entry.revision,
             spool_time_us=entry.time,
-            created_until_us=entry.created_until,
+            base=entry.base,
             batch=entry.batch,
+            place=entry.place,
         )
         write_ref(entry.address, message.ref)
         if entry.row is not None:
@@ -49,16 +51,16 @@ class ProtobufSpooled:
             message.death.code = int(error.code)
             message.death.reason = reason_number(error.reason)
             message.death.message = error.message
+            message.death.metadata.update(error.metadata)
             message.death.revision = entry.death.revision
         body = message.SerializeToString()
-        head = entry.id.to_bytes(_ID_BYTES, "big")
-        return head + zlib.crc32(head + body).to_bytes(_CHECKSUM_BYTES, "big") + body
+        return _checked(entry.id.to_bytes(_ID_BYTES, "big")) + _checksum(body) + body
 
     def decode(self, data: bytes) -> Spooled:
         """The entry again. Raises ValueError when the bytes are none, changed, or of a later format."""
-        head, rest = data[:_ID_BYTES], data[_ID_BYTES:]
+        found, rest = self.id_of(data), data[_HEAD_BYTES:]
         checksum, body = rest[:_CHECKSUM_BYTES], rest[_CHECKSUM_BYTES:]
-        if zlib.crc32(head + body).to_bytes(_CHECKSUM_BYTES, "big") != checksum:
+        if _checksum(body) != checksum:
             raise ValueError("the entry's checksum is another")
         try:
             message = pb.Spooled.FromString(body)
@@ -70,23 +72,23 @@ class ProtobufSpooled:
         if kind is None:
             raise ValueError(f"unknown kind {message.ref.kind}")
         return Spooled(
-            id=int.from_bytes(head, "big"),
+            id=found,
             address=Address(message.tenant, kind, tuple(message.ref.namespace), message.ref.key),
             row=self._row(message) if message.record else None,
             revision=message.revision,
             time=message.spool_time_us,
-            created_until=message.created_until_us
-            if message.HasField("created_until_us")
-            else None,
+            base=message.base,
             batch=message.batch,
+            place=message.place,
             death=_death(message.death) if message.HasField("death") else None,
         )
 
     def id_of(self, data: bytes) -> int:
         """The id of an entry whose other bytes may have changed. Raises ValueError without one."""
-        if len(data) < _ID_BYTES:
-            raise ValueError("the bytes are no entry")
-        return int.from_bytes(data[:_ID_BYTES], "big")
+        head = data[:_ID_BYTES]
+        if data[:_HEAD_BYTES] != _checked(head):
+            raise ValueError("the checksum of the entry's id is another")
+        return int.from_bytes(head, "big")
 
     def _row(self, message: pb.Spooled) -> Row:
         vector: Vector | None = None
@@ -96,9 +98,19 @@ class ProtobufSpooled:
         return Row(self._records.decode(message.record), vector, size)
 
 
+def _checksum(data: bytes) -> bytes:
+    return zlib.crc32(data).to_bytes(_CHECKSUM_BYTES, "big")
+
+
+def _checked(head: bytes) -> bytes:
+    return head + _checksum(head)
+
+
 def _death(message: pb.Death) -> Death:
     name = error_reason_pb2.ErrorReason.Name(message.reason).removeprefix(_PREFIX)
-    error = MemplaneError(Code(message.code), Reason(name), message.message)
+    error = MemplaneError(
+        Code(message.code), Reason(name), message.message, metadata=message.metadata
+    )
     return Death(error, message.revision)
 
 

@@ -5,8 +5,10 @@ The form in which a write waits in the gateway's outbox. Internal: only the
 gateway reads it, but what one release wrote every later one must read.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from memplane.v1 import error_reason_pb2 as _error_reason_pb2
 from memplane.v1 import memory_pb2 as _memory_pb2
 import builtins as _builtins
@@ -22,9 +24,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Spooled(_message.Message):
-    """Spooled is one write that waits for its store. It is stored behind its id, 8
-    bytes big-endian, and the CRC-32 of its bytes, 4 bytes big-endian. Times are
-    microseconds since 1970 in UTC.
+    """Spooled is one write that waits for its store. It is stored behind its id (8
+    bytes), the CRC-32 of that, and the CRC-32 of its bytes (4 bytes each, all
+    big-endian). Times are microseconds since 1970 in UTC.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -36,9 +38,10 @@ class Spooled(_message.Message):
     SPOOL_TIME_US_FIELD_NUMBER: _builtins.int
     RECORD_FIELD_NUMBER: _builtins.int
     VECTOR_FIELD_NUMBER: _builtins.int
-    CREATED_UNTIL_US_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
     DEATH_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     """Version of this form: 1."""
     tenant: _builtins.str
@@ -51,10 +54,12 @@ class Spooled(_message.Message):
     """The whole memory as the store is to keep it (see Record). Empty: a delete."""
     vector: _builtins.bytes
     """Its vector: float32, little-endian. Empty means none."""
-    created_until_us: _builtins.int
-    """Of a delete: what was created later than this stays. Absent means no bound."""
+    base: _builtins.int
+    """The revision of the waiting write that it was decided on. 0: on none."""
     batch: _builtins.int
     """The id of the first write of an atomic call. 0: it stands alone."""
+    place: _builtins.str
+    """What tells the store's place from others."""
     @_builtins.property
     def ref(self) -> _memory_pb2.MemoryRef:
         """Which memory."""
@@ -73,17 +78,16 @@ class Spooled(_message.Message):
         spool_time_us: _builtins.int = ...,
         record: _builtins.bytes = ...,
         vector: _builtins.bytes = ...,
-        created_until_us: _builtins.int | None = ...,
+        base: _builtins.int = ...,
         batch: _builtins.int = ...,
         death: Global___Death | None = ...,
+        place: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_created_until_us", b"_created_until_us", "created_until_us", b"created_until_us", "death", b"death", "ref", b"ref"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["death", b"death", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_created_until_us", b"_created_until_us", "batch", b"batch", "created_until_us", b"created_until_us", "death", b"death", "format", b"format", "record", b"record", "ref", b"ref", "revision", b"revision", "spool_time_us", b"spool_time_us", "tenant", b"tenant", "vector", b"vector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "batch", b"batch", "death", b"death", "format", b"format", "place", b"place", "record", b"record", "ref", b"ref", "revision", b"revision", "spool_time_us", b"spool_time_us", "tenant", b"tenant", "vector", b"vector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__created_until_us: _TypeAlias = _typing.Literal["created_until_us"]  # noqa: Y015
-    _WhichOneofArgType__created_until_us: _TypeAlias = _typing.Literal["_created_until_us", b"_created_until_us"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__created_until_us) -> _WhichOneofReturnType__created_until_us | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Spooled: _TypeAlias = Spooled  # noqa: Y015
 
@@ -93,10 +97,31 @@ class Death(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CODE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
     code: _builtins.int
     """The canonical gRPC code."""
     reason: _error_reason_pb2.ErrorReason.ValueType
@@ -105,6 +130,10 @@ class Death(_message.Message):
     """The same as a sentence."""
     revision: _builtins.int
     """The revision that the store had. 0 means not known."""
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Further facts, as in google.rpc.ErrorInfo."""
+
     def __init__(
         self,
         *,
@@ -112,10 +141,11 @@ class Death(_message.Message):
         reason: _error_reason_pb2.ErrorReason.ValueType = ...,
         message: _builtins.str = ...,
         revision: _builtins.int = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "metadata", b"metadata", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
