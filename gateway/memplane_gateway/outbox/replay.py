@@ -17,8 +17,8 @@ from memplane_gateway.outbox.outbox import Outbox
 BATCH_ITEMS = 100
 LOOK_SECONDS = 0.2
 """How often a route that does not serve is looked at."""
-STEP_SECONDS = 10.0
-"""How long the memories of one batch may wait for their store."""
+STEP_SECONDS = 3.0
+"""How long the store has for one batch; later writes of its memories wait meanwhile."""
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
 TRIES = 12
