@@ -11,6 +11,7 @@ import asyncio
 import functools
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -29,7 +30,7 @@ from memplane_gateway.errors import Code, MemplaneError, Reason, from_store, is_
 from memplane_gateway.memory.drafting import Draft, Stamp, Unchanged, draft_put, draft_update
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.idempotency import Done, Mark, atomic_refused
-from memplane_gateway.memory.leases import Turn, turns_for
+from memplane_gateway.memory.leases import Leases, Turn, turns_for
 from memplane_gateway.memory.model import (
     Caller,
     Operation,
@@ -110,6 +111,8 @@ class Writer:
         self._clock = clock
         self._vectors = vectors
         self._turns = turns_for(shelf.capabilities, shared)
+        # A courtesy among those who lost a round, no safeguard: else most of many lose each time.
+        self._queue = Leases()
 
     async def close(self) -> None:
         """End writes that nobody waits for."""
@@ -225,7 +228,10 @@ class Writer:
             batch = [items[index] for index in pending]
             try:
                 addresses = [item.address for item in batch]
-                async with self._turns.turn(addresses) as turn:
+                async with (
+                    self._queue.turn(addresses) if attempt else nullcontext(),
+                    self._turns.turn(addresses) as turn,
+                ):
                     rows = await turn.read(
                         functools.partial(self._shelf.fetch, addresses, vectors=vectors)
                     )
