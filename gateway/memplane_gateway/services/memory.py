@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 import uuid
@@ -23,6 +24,7 @@ from memplane_adapters.contract import (
 )
 from memplane_gateway import limits
 from memplane_gateway.clock import Clock
+from memplane_gateway.deadline import remaining
 from memplane_gateway.errors import MemplaneError, Reason, unimplemented
 from memplane_gateway.memory.idempotency import Running
 from memplane_gateway.memory.model import (
@@ -312,6 +314,7 @@ class MemoryService:
                     raise
                 results = [Written(item.address, error=error) for item in part]
             written.update(zip(indexes, results, strict=True))
+            await _know_durability(route)
         routes = [self._router[item.address.kind] for item in items]
         return [written[index] for index in range(len(items))], routes
 
@@ -370,6 +373,16 @@ class MemoryService:
         # Every store so far shows a write to the next read, so none has given a token out.
         if token:
             violations.add("consistency_token", "was not given out by this gateway")
+
+
+async def _know_durability(route: Route) -> None:
+    """Ask a store that is back what a write survives; without an answer the reply does not say it."""
+    if route.state.durability is not None or route.spools:
+        return
+    left = remaining()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1.0 if left is None else min(1.0, left / 2)):
+            await route.probe()
 
 
 async def _with_body(caller: Caller, items: Iterable[Message], *, atomic: bool = False) -> Caller:
