@@ -9,7 +9,8 @@ Deletes leave no record; `removals` notes them elsewhere.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -38,6 +39,25 @@ PATIENCE_SECONDS = 2.0
 DELAY_SECONDS = 0.5
 
 
+class KeptTokens(Sequence[WriteToken]):
+    """The tokens of a record that was read, oldest first: most writes look at hardly one of them."""
+
+    @abstractmethod
+    def of(self, request_id: str) -> Iterable[WriteToken]:
+        """Those of one request id, newest first."""
+        ...
+
+    @abstractmethod
+    def since(self, micros: int) -> KeptTokens:
+        """Without those of this time or before."""
+        ...
+
+    @abstractmethod
+    def then(self, made: WriteToken) -> KeptTokens:
+        """With one more behind them; the newest that a memory remembers."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """What makes the writes of one call recognisable; without a request id nothing does."""
@@ -58,7 +78,9 @@ class Mark:
         """
         if row is None or not self.request_id:
             return None
-        for token in reversed(row.record.tokens):
+        tokens = row.record.tokens
+        ours = tokens.of(self.request_id) if isinstance(tokens, KeptTokens) else reversed(tokens)
+        for token in ours:
             if (token.request_id, token.operation) != (self.request_id, self.operation):
                 continue
             if not _is_remembered(token, now):
@@ -70,14 +92,17 @@ class Mark:
 
     def tokens_after(
         self, before: Record | None, index: int, revision: int, outcome: Outcome, now: int
-    ) -> tuple[WriteToken, ...]:
+    ) -> Sequence[WriteToken]:
         """What the memory remembers once this call's item is written over what was there."""
         kept = () if before is None else before.tokens
-        kept = tuple(token for token in kept if _is_remembered(token, now))
+        if isinstance(kept, KeptTokens):
+            kept = kept.since(now - REMEMBERED_MICROS)
+        else:
+            kept = tuple(token for token in kept if _is_remembered(token, now))
         if not self.request_id:
             return kept
         made = WriteToken(self.operation, self.request_id, index, self.body_hash, revision, outcome)
-        return (*kept, made)[-TOKENS:]
+        return kept.then(made) if isinstance(kept, KeptTokens) else (*kept, made)[-TOKENS:]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import sys
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
 from google.protobuf.message import DecodeError
 
 from memplane_adapters.contract import Address, EmbeddingIdentity
+from memplane_gateway.clock import micros_of
 from memplane_gateway.generated.memplane.storage.v1 import record_pb2 as pb
+from memplane_gateway.memory.idempotency import TOKENS, KeptTokens
 from memplane_gateway.memory.model import (
     ABSENT,
     Content,
@@ -68,16 +70,7 @@ class ProtobufRecords:
         message.provenance.principal = record.provenance.principal
         message.provenance.request_id = record.provenance.request_id
         message.provenance.source = record.provenance.source
-        for token in record.tokens:
-            message.tokens.add(
-                request_id=token.request_id,
-                item_index=token.item_index,
-                body_hash=token.body_hash,
-                revision=token.revision,
-                outcome=OUTCOMES[token.outcome],
-                operation=_OPERATION_NUMBERS[token.operation],
-            )
-        body = message.SerializeToString()
+        body = message.SerializeToString() + _encode_tokens(record.tokens)
         return zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "big") + body
 
     def decode(self, data: bytes) -> Record:
@@ -126,7 +119,7 @@ class ProtobufRecords:
                 message.provenance.request_id,
                 message.provenance.source,
             ),
-            tokens=_StoredTokens(message.tokens) if message.tokens else (),
+            tokens=_StoredTokens(pb.RecordTokens.FromString(body).tokens),
         )
 
     def fingerprint(self, content: Content) -> bytes:
@@ -141,30 +134,40 @@ class ProtobufRecords:
         return hashlib.blake2b(encoded, digest_size=16).digest()
 
 
-class _StoredTokens(Sequence[WriteToken]):
-    """Tokens that are read when somebody looks at them: reads of memories do not, only writes."""
+class _StoredTokens(KeptTokens):
+    """Tokens as they are stored, each a WriteToken's bytes; they are read when somebody looks."""
 
-    __slots__ = ("_messages", "_read")
+    __slots__ = ("encoded",)
 
-    def __init__(self, messages: Iterable[pb.WriteToken]) -> None:
-        self._messages = messages
-        self._read: tuple[WriteToken, ...] | None = None
+    def __init__(self, encoded: Sequence[bytes]) -> None:
+        self.encoded = encoded
+
+    def of(self, request_id: str) -> Iterable[WriteToken]:
+        """Those of one request id, newest first."""
+        name = request_id.encode()
+        found = [_read_token(each) for each in self.encoded if name in each]
+        return [
+            token
+            for token in reversed(found)
+            if token is not None and token.request_id == request_id
+        ]
+
+    def since(self, micros: int) -> KeptTokens:
+        """Without those of this time or before. They stand in the order of their revisions."""
+        first = 0
+        for each in self.encoded:
+            if micros_of(pb.WriteToken.FromString(each).revision) > micros:
+                break
+            first += 1
+        return _StoredTokens(self.encoded[first:])
+
+    def then(self, made: WriteToken) -> KeptTokens:
+        """With one more behind them; the newest that a memory remembers."""
+        return _StoredTokens([*self.encoded, _encode_token(made)][-TOKENS:])
 
     def _tokens(self) -> tuple[WriteToken, ...]:
-        if self._read is None:
-            self._read = tuple(
-                WriteToken(
-                    _OPERATIONS[token.operation],
-                    token.request_id,
-                    token.item_index,
-                    token.body_hash,
-                    token.revision,
-                    _OUTCOMES[token.outcome],
-                )
-                for token in self._messages
-                if token.operation in _OPERATIONS and token.outcome in _OUTCOMES
-            )
-        return self._read
+        read = map(_read_token, self.encoded)
+        return tuple(token for token in read if token is not None)
 
     @overload
     def __getitem__(self, index: int) -> WriteToken: ...
@@ -174,6 +177,9 @@ class _StoredTokens(Sequence[WriteToken]):
 
     def __getitem__(self, index: int | slice) -> WriteToken | Sequence[WriteToken]:
         return self._tokens()[index]
+
+    def __iter__(self) -> Iterator[WriteToken]:
+        return iter(self._tokens())
 
     def __len__(self) -> int:
         return len(self._tokens())
@@ -186,6 +192,37 @@ class _StoredTokens(Sequence[WriteToken]):
 
     def __repr__(self) -> str:
         return repr(self._tokens())
+
+
+def _read_token(encoded: bytes) -> WriteToken | None:
+    """A token; None for what only a later release has."""
+    token = pb.WriteToken.FromString(encoded)
+    operation, outcome = _OPERATIONS.get(token.operation), _OUTCOMES.get(token.outcome)
+    if operation is None or outcome is None:
+        return None
+    return WriteToken(
+        operation, token.request_id, token.item_index, token.body_hash, token.revision, outcome
+    )
+
+
+def _encode_token(token: WriteToken) -> bytes:
+    return pb.WriteToken(
+        request_id=token.request_id,
+        item_index=token.item_index,
+        body_hash=token.body_hash,
+        revision=token.revision,
+        outcome=OUTCOMES[token.outcome],
+        operation=_OPERATION_NUMBERS[token.operation],
+    ).SerializeToString()
+
+
+def _encode_tokens(tokens: Sequence[WriteToken]) -> bytes:
+    """The field `tokens` of a record."""
+    if isinstance(tokens, _StoredTokens):
+        encoded = tokens.encoded
+    else:
+        encoded = [_encode_token(token) for token in tokens]
+    return pb.RecordTokens(tokens=encoded).SerializeToString()
 
 
 def _write_content(content: Content, message: pb.Content) -> None:

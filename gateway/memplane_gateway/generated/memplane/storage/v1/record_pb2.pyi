@@ -264,3 +264,30 @@ class WriteToken(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WriteToken: _TypeAlias = WriteToken  # noqa: Y015
+
+@_typing.final
+class RecordTokens(_message.Message):
+    """RecordTokens is the field `tokens` of a Record and nothing else, unread. A
+    message and its bytes are the same on the wire, so either reads what the
+    other wrote: most writes carry on what is there without looking at it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKENS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """A WriteToken each."""
+
+    def __init__(
+        self,
+        *,
+        tokens: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordTokens: _TypeAlias = RecordTokens  # noqa: Y015
