@@ -46,6 +46,8 @@ class Draft:
     found: Row | None
     alive: bool
     """Whether `found` has not expired."""
+    content_hash: bytes | None = None
+    """Of `content`, where it had to be known already."""
 
     @property
     def outcome(self) -> Outcome:
@@ -68,6 +70,7 @@ class Draft:
             expire_time, ttl = self.expiry.at(update_time), self.expiry.ttl
         elif before is not None:
             expire_time, ttl = before.expire_time, before.ttl
+        content_hash = self.content_hash if content is self.content else None
         revision = stamp.clock.revision(before.revision if before else 0)
         record = Record(
             address=item.address,
@@ -77,7 +80,7 @@ class Draft:
             update_time=update_time,
             expire_time=expire_time,
             ttl=ttl,
-            content_hash=stamp.fingerprint(content),
+            content_hash=content_hash or stamp.fingerprint(content),
             embedding=identity if vector is not None else None,
             provenance=stamp.provenance,
             tokens=stamp.mark.tokens_after(before, item.index, revision, self.outcome, stamp.now),
@@ -104,10 +107,12 @@ def draft_put(
     content = put.content
     if put.address.kind is Kind.EPISODIC:
         content = replace(content, episode=content.episode or Episode())
+    content_hash = None
     if alive is not None:
         old = alive.record
         as_before = _at_event_time(content, old.content)
-        same = fingerprint(as_before) == old.content_hash
+        as_before_hash = fingerprint(as_before)
+        same = as_before_hash == old.content_hash
         if same and put.expiry.at(now) == old.expire_time:
             return Unchanged(alive)
         if same:
@@ -120,7 +125,8 @@ def draft_put(
                 "this request id has already made another memory; mint a new one for each call",
                 metadata={"etag": etag_of(old)},
             )
-    return _draft(content, put.vector, put.expiry, found, alive)
+        content_hash = as_before_hash if content is as_before else None
+    return _draft(content, put.vector, put.expiry, found, alive, content_hash=content_hash)
 
 
 def draft_update(
@@ -153,9 +159,10 @@ def draft_update(
         return too_large
     vector = found.vector if content.client_vector else None
     same_expiry = update.expiry is None or update.expiry.at(now) == old.expire_time
-    if same_expiry and fingerprint(content) == old.content_hash:
+    content_hash = fingerprint(content)
+    if same_expiry and content_hash == old.content_hash:
         return Unchanged(found)
-    return _draft(content, vector, update.expiry, found, found)
+    return _draft(content, vector, update.expiry, found, found, content_hash=content_hash)
 
 
 def _draft(
@@ -164,13 +171,15 @@ def _draft(
     expiry: Expiry | None,
     found: Row | None,
     alive: Row | None,
+    *,
+    content_hash: bytes | None,
 ) -> Draft:
     vector = client_vector
     embed = client_vector is None and bool(content.text)
     embedding = None
     if embed and alive is not None and _same_text(alive, content):
         vector, embed, embedding = alive.vector, False, alive.record.embedding
-    return Draft(content, vector, embed, embedding, expiry, found, alive is not None)
+    return Draft(content, vector, embed, embedding, expiry, found, alive is not None, content_hash)
 
 
 def _same_text(row: Row, content: Content) -> bool:
