@@ -36,7 +36,7 @@ from memplane_adapters.redis.writes import Writer
 
 _MIB: Final = 2**20
 _THREAD_BYTES: Final = 65_536
-"""Above this, records are taken apart in a thread."""
+"""From so many bytes on, compressed records are unpacked in a thread."""
 
 CAPABILITIES: Final = Capabilities(
     filters=EVERY_OP_EXACT,
@@ -106,10 +106,10 @@ class RedisKeyValueStore:
             answers = await self._engine.read(commands)
             for indexes, values in zip(by_space.values(), answers, strict=True):
                 found.update(zip(indexes, values, strict=True))
-        values = [found[index] for index in range(len(addresses))]
-        if sum(len(value) for value in values if value is not None) < _THREAD_BYTES:
-            return _all_stored(values)
-        return await asyncio.to_thread(_all_stored, values)
+        kept = [_kept(found[index]) for index in range(len(addresses))]
+        if sum(row.size for row in kept if row is not None and row.compressed) < _THREAD_BYTES:
+            return _all_stored(kept)
+        return await asyncio.to_thread(_all_stored, kept)
 
     async def scan(self, scan: Scan) -> Page:
         self._check_open()
@@ -134,5 +134,9 @@ class RedisKeyValueStore:
             raise closed()
 
 
-def _all_stored(values: Sequence[bytes | None]) -> list[Stored | None]:
-    return [None if value is None else rows.decode(value).stored() for value in values]
+def _kept(value: bytes | None) -> rows.Row | None:
+    return None if value is None else rows.decode(value)
+
+
+def _all_stored(kept: Sequence[rows.Row | None]) -> list[Stored | None]:
+    return [None if row is None else row.stored() for row in kept]

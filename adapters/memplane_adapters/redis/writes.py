@@ -30,7 +30,7 @@ ItemT = TypeVar("ItemT", Write[Entry], Delete)
 _ROUNDS: Final = 100
 """How often a namespace is registered for one write while others retire it."""
 _THREAD_BYTES: Final = 65_536
-"""Above this, records are compressed in a thread."""
+"""From so many bytes on, records are compressed in a thread."""
 _STATUSES: Final = {
     scripts.APPLIED: WriteStatus.APPLIED,
     scripts.CONFLICT: WriteStatus.CONFLICT,
@@ -124,7 +124,8 @@ class Writer:
         def work() -> list[bytes | StoreError]:
             return [self._value(entry) for entry in entries]
 
-        if sum(len(entry.record) for entry in entries) < _THREAD_BYTES:
+        sizes = [len(entry.record) for entry in entries]
+        if sum(size for size in sizes if size > self._compress_above) < _THREAD_BYTES:
             return work()
         return await asyncio.to_thread(work)
 
