@@ -21,6 +21,7 @@ big-endian, then comes the key in UTF-8.
 from __future__ import annotations
 
 import functools
+import re
 import struct
 from typing import Final, NamedTuple
 from urllib.parse import quote
@@ -31,6 +32,8 @@ NUMBER_BYTES: Final = 8
 _NUMBER: Final = struct.Struct(">Q")
 _LATEST: Final = 2**63 - 1
 _EARLIEST: Final = 2**63
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._~-]*")
+"""What percent-encoding leaves as it is."""
 
 
 class Space(NamedTuple):
@@ -117,4 +120,4 @@ def revision_bytes(revision: int) -> bytes:
 
 
 def _part(text: str) -> bytes:
-    return quote(text, safe="").encode()
+    return (text if _PLAIN.fullmatch(text) else quote(text, safe="")).encode()
