@@ -93,10 +93,11 @@ def read_kind(number: int, path: str, violations: Violations) -> Kind:
 
 def read_labels(labels: Sequence[str], path: str, violations: Violations) -> tuple[str, ...]:
     """A namespace or a prefix of one."""
-    violations.count(labels, path, 0, limits.NAMESPACE_LABELS)
-    for index, label in enumerate(labels[: limits.NAMESPACE_LABELS]):
+    namespace = tuple(labels)
+    violations.count(namespace, path, 0, limits.NAMESPACE_LABELS)
+    for index, label in enumerate(namespace[: limits.NAMESPACE_LABELS]):
         violations.name(label, f"{path}[{index}]", limits.LABEL_BYTES, what="the label")
-    return tuple(labels)
+    return namespace
 
 
 def read_ref(
@@ -337,9 +338,10 @@ def write_memory(memory: Memory, message: pb.Memory, *, vectors: bool) -> None:
     message.content_hash = record.content_hash.hex()
     if record.embedding is not None:
         write_embedding(record.embedding, message.embedding)
-    message.provenance.principal = record.provenance.principal
-    message.provenance.request_id = record.provenance.request_id
-    message.provenance.source = record.provenance.source
+    provenance = message.provenance
+    provenance.principal = record.provenance.principal
+    provenance.request_id = record.provenance.request_id
+    provenance.source = record.provenance.source
     message.searchable = memory.searchable
 
 

@@ -13,6 +13,8 @@ from memplane_adapters.contract import Value, from_micros, to_micros
 from memplane_gateway.limits import STRING_BYTES, VALUE_DEPTH
 from memplane_gateway.wire.violations import Violations
 
+_SURELY_SHORT = STRING_BYTES // 4
+"""Characters, of 1 to 4 bytes each, that need not be counted."""
 _FIRST_SECOND = -62_135_596_800
 _LAST_SECOND = 253_402_300_799
 
@@ -22,6 +24,13 @@ def read_value(
 ) -> Value:
     """The datum of a message; `nul` allows the NUL character in strings."""
     kind = message.WhichOneof("kind")
+    if kind == "string_value":
+        text = message.string_value
+        if len(text) > _SURELY_SHORT or (not nul and "\0" in text):
+            _check_string(text, path, violations, nul=nul)
+        return text
+    if kind == "int_value":
+        return message.int_value
     if kind in ("list_value", "map_value"):
         if depth > VALUE_DEPTH:
             violations.add(path[:200], f"lists and maps nest more than {VALUE_DEPTH} deep")
@@ -39,7 +48,7 @@ def read_value(
     if kind is None:
         violations.add(path, "has no type; for null set null_value")
         return None
-    return _read_scalar(message, kind, path, violations, nul=nul)
+    return _read_scalar(message, kind, path, violations)
 
 
 def read_map(
@@ -55,7 +64,7 @@ def read_map(
     if not violations.may_read(len(entries), path):
         return result
     for name in entries:
-        if len(name) > STRING_BYTES // 4 or (not nul and "\0" in name):
+        if len(name) > _SURELY_SHORT or (not nul and "\0" in name):
             _check_string(name, f"{path} (a name)", violations, nul=nul)
         result[name] = read_value(
             entries[name], f"{path}[{name[:64]!r}]", violations, nul=nul, depth=depth
@@ -83,6 +92,11 @@ def write_value(value: Value, message: pb.Value) -> None:
     """Set a message to a datum."""
     if isinstance(value, str):
         message.string_value = value
+    elif isinstance(value, dict):
+        message.map_value.SetInParent()
+        entries = message.map_value.entries
+        for name, item in value.items():
+            write_value(item, entries[name])
     elif isinstance(value, bool):
         message.bool_value = value
     elif isinstance(value, int):
@@ -96,30 +110,21 @@ def write_value(value: Value, message: pb.Value) -> None:
         write_time(to_micros(value), message.timestamp_value)
     elif isinstance(value, bytes):
         message.bytes_value = value
-    elif isinstance(value, list):
-        message.list_value.SetInParent()
-        for item in value:
-            write_value(item, message.list_value.values.add())
     else:
-        message.map_value.SetInParent()
-        for name, item in value.items():
-            write_value(item, message.map_value.entries[name])
+        message.list_value.SetInParent()
+        values = message.list_value.values
+        for item in value:
+            write_value(item, values.add())
 
 
 def _check_string(text: str, path: str, violations: Violations, *, nul: bool) -> None:
-    if len(text) * 4 > STRING_BYTES and (size := len(text.encode())) > STRING_BYTES:
+    if len(text) > _SURELY_SHORT and (size := len(text.encode())) > STRING_BYTES:
         violations.add(path, f"{size} bytes, but at most {STRING_BYTES} are allowed")
     if not nul and "\0" in text:
         violations.add(path, "holds a NUL character, which only `value` may")
 
 
-def _read_scalar(
-    message: pb.Value, kind: str, path: str, violations: Violations, *, nul: bool
-) -> Value:
-    if kind == "string_value":
-        text = message.string_value
-        _check_string(text, path, violations, nul=nul)
-        return text
+def _read_scalar(message: pb.Value, kind: str, path: str, violations: Violations) -> Value:
     if kind == "double_value":
         number = message.double_value
         if not math.isfinite(number):
@@ -136,4 +141,4 @@ def _read_scalar(
         if message.null_value != pb.NULL_VALUE_UNSPECIFIED:
             violations.add(path, f"null_value is 0, not {message.null_value}")
         return None
-    return message.int_value if kind == "int_value" else message.bool_value
+    return message.bool_value
