@@ -202,7 +202,7 @@ def coerce(enum: type[AnyEnum], given: AnyEnum | str, field: str) -> AnyEnum:
         InvalidArgument: It is none, or UNKNOWN, which only the gateway says.
     """
     try:
-        member = enum(given)
+        member = given if isinstance(given, enum) else enum(given)
     except ValueError:
         member = None
     if member is None or member.name == "UNKNOWN":

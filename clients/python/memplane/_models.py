@@ -21,7 +21,10 @@ def labels_of(namespace: Iterable[str], where: str) -> tuple[str, ...]:
     """The labels of a namespace; a bare string is refused, for it would be taken letter by letter."""
     if isinstance(namespace, str) or not isinstance(namespace, Iterable):
         raise InvalidArgument.at(where, f"must be a sequence of labels, not {namespace!r}")
-    return tuple(_values.text(label, f"{where}[{i}]") for i, label in enumerate(namespace))
+    labels = tuple(namespace)
+    for i, label in enumerate(labels):
+        _values.text(label, f"{where}[{i}]")
+    return labels
 
 
 @dataclass(frozen=True, slots=True, order=True, init=False)
@@ -40,6 +43,15 @@ class Ref:
         object.__setattr__(self, "kind", coerce(Kind, kind, "ref.kind"))
         object.__setattr__(self, "namespace", labels_of(namespace, "ref.namespace"))
         object.__setattr__(self, "key", _values.text(key, "ref.key"))
+
+    @classmethod
+    def _of(cls, kind: Kind, namespace: tuple[str, ...], key: str) -> Self:
+        """A ref of parts that need no look: those of a reply."""
+        ref = object.__new__(cls)
+        object.__setattr__(ref, "kind", kind)
+        object.__setattr__(ref, "namespace", namespace)
+        object.__setattr__(ref, "key", key)
+        return ref
 
     def __str__(self) -> str:
         return f"{self.kind.value}:{list(self.namespace)!r}/{self.key!r}"

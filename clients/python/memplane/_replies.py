@@ -45,7 +45,7 @@ def ref(message: memory_pb2.MemoryRef) -> Ref:
     kind = _enums.from_wire(_enums.Kind, message.kind)
     if kind is None:
         raise Internal(f"the gateway named a memory of a kind unknown here ({message.kind})")
-    return Ref(kind, tuple(message.namespace), message.key)
+    return Ref._of(kind, tuple(message.namespace), message.key)  # noqa: SLF001 (a reply is right)
 
 
 def _time(present: bool, stamp: Timestamp) -> datetime | None:  # noqa: FBT001 (HasField, said once)
@@ -72,11 +72,7 @@ def memory(message: memory_pb2.Memory) -> Memory:
         expire_time=_time(has("expire_time"), message.expire_time),
         content_hash=message.content_hash,
         embedding=_embedding(message.embedding) if has("embedding") else None,
-        provenance=Provenance(
-            message.provenance.principal, message.provenance.request_id, message.provenance.source
-        )
-        if has("provenance")
-        else None,
+        provenance=_provenance(message.provenance) if has("provenance") else None,
         searchable=message.searchable,
     )
 
@@ -92,6 +88,10 @@ def _episode(message: memory_pb2.Episode) -> Episode:
         input=_values.from_value(message.input) if message.HasField("input") else None,
         output=_values.from_value(message.output) if message.HasField("output") else None,
     )
+
+
+def _provenance(message: memory_pb2.Provenance) -> Provenance:
+    return Provenance(message.principal, message.request_id, message.source)
 
 
 def _embedding(message: memory_pb2.EmbeddingIdentity) -> Embedding:

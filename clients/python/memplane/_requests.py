@@ -80,9 +80,15 @@ def item(given: object, kinds: type | tuple[type, ...], field: str) -> Any:
 
 def ref_message(ref: Ref) -> memory_pb2.MemoryRef:
     """A ref as a message."""
-    return memory_pb2.MemoryRef(
-        kind=to_wire(Kind, ref.kind, "ref.kind"), namespace=ref.namespace, key=ref.key
-    )
+    message = memory_pb2.MemoryRef()
+    _fill_ref(message, ref)
+    return message
+
+
+def _fill_ref(message: memory_pb2.MemoryRef, ref: Ref) -> None:
+    message.kind = to_wire(Kind, ref.kind, "ref.kind")
+    message.namespace.extend(ref.namespace)
+    message.key = ref.key
 
 
 def ref_messages(refs: Iterable[Ref]) -> list[memory_pb2.MemoryRef]:
@@ -100,7 +106,7 @@ def _put(given: Put | Memory, field: str, *, mint: bool) -> memory_service_pb2.M
     put = Put.of(given) if isinstance(given, Memory) else given
     message = memory_service_pb2.MemoryPut()
     memory, where = message.memory, f"{field}.memory"
-    memory.ref.CopyFrom(ref_message(item(put.ref, Ref, f"{where}.ref")))
+    _fill_ref(memory.ref, item(put.ref, Ref, f"{where}.ref"))
     if mint and not put.ref.key:
         memory.ref.key = uuid7()
     memory.text = _values.text(put.text, f"{where}.text")
@@ -108,7 +114,7 @@ def _put(given: Put | Memory, field: str, *, mint: bool) -> memory_service_pb2.M
         for name, value in _values.to_map(put.attributes, f"{where}.attributes").items():
             memory.attributes[name].CopyFrom(value)
     if put.value is not UNSET:
-        memory.value.CopyFrom(_values.to_value(put.value, f"{where}.value"))
+        _values.fill_value(memory.value, put.value, f"{where}.value")
     if put.episode is not None:
         _fill_episode(memory.episode, item(put.episode, Episode, f"{where}.episode"), where)
     if put.importance is not None:

@@ -120,7 +120,7 @@ def timestamp(moment: datetime, field: str) -> Timestamp:
 
 def moment_of(stamp: Timestamp) -> datetime:
     """The aware UTC datetime of an instant, exact to the microsecond."""
-    return _EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1000)
+    return _EPOCH + timedelta(0, stamp.seconds, stamp.nanos // 1000)
 
 
 def duration(given: timedelta | float, field: str) -> Duration:
@@ -151,8 +151,13 @@ def to_value(given: ValueLike, field: str) -> value_pb2.Value:
         InvalidArgument: Something in it has no place in a memory; the error names the path.
     """
     value = value_pb2.Value()
-    _fill(value, given, field, 0)
+    fill_value(value, given, field)
     return value
+
+
+def fill_value(value: value_pb2.Value, given: ValueLike, field: str) -> None:
+    """Sets a message, which is empty, to a Python value. As `to_value`."""
+    _fill(value, given, field, 0)
 
 
 def to_map(given: Mapping[str, ValueLike], field: str) -> dict[str, value_pb2.Value]:
@@ -169,6 +174,8 @@ def _fill(value: value_pb2.Value, given: Any, field: str, depth: int) -> None:  
         value.null_value = value_pb2.NULL_VALUE_UNSPECIFIED
     elif isinstance(given, str):
         value.string_value = text(given, field)
+    elif isinstance(given, dict):  # before all the rest, for Mapping is slow to ask for
+        _fill_map(value, given, field, depth)
     elif isinstance(given, bool):
         value.bool_value = given
     elif isinstance(given, int):
@@ -190,13 +197,18 @@ def _fill(value: value_pb2.Value, given: Any, field: str, depth: int) -> None:  
         for index, item in enumerate(given):
             _fill(items.add(), item, f"{field}[{index}]", depth + 1)
     elif isinstance(given, Mapping):
-        entries = value.map_value.entries
-        value.map_value.SetInParent()
-        _deeper(depth, field)
-        for name, item in given.items():
-            _fill(entries[text(name, _name(field))], item, _at(field, name), depth + 1)
+        _fill_map(value, given, field, depth)
     else:
         raise InvalidArgument.at(field, _refusal(given))
+
+
+def _fill_map(value: value_pb2.Value, given: Mapping[Any, Any], field: str, depth: int) -> None:
+    entries = value.map_value.entries
+    value.map_value.SetInParent()
+    _deeper(depth, field)
+    where = _name(field)
+    for name, item in given.items():
+        _fill(entries[text(name, where)], item, _at(field, name), depth + 1)
 
 
 def _deeper(depth: int, field: str) -> None:
@@ -257,4 +269,4 @@ def from_value(value: value_pb2.Value) -> Any:
 
 def from_map(entries: Mapping[str, value_pb2.Value]) -> dict[str, Any]:
     """Python values by name."""
-    return {name: from_value(value) for name, value in entries.items()}
+    return {name: from_value(entries[name]) for name in entries}
