@@ -6,6 +6,7 @@ text, terms and fields. How a vendor writes these on its wire is for its adapter
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -93,8 +94,8 @@ async def alter(
     if not sizes and not _too_many(items, able):
         return await send(items)
     sizes = sizes or [0] * len(items)
-    refused = {index: _refusal(size, able) for index, size in enumerate(sizes)}
-    results = {index: result for index, result in refused.items() if result is not None}
+    limit = _limit(able)
+    results = {index: _refusal(size, limit) for index, size in enumerate(sizes) if size > limit}
     fitting = [index for index in range(len(items)) if index not in results]
     failure: StoreError | None = None
     for number, part in enumerate(parts(fitting, sizes, able)):
@@ -118,9 +119,13 @@ async def write_as_one(
     send: Send[Write[Entry], WriteResult],
 ) -> list[WriteResult]:
     """Write an atomic batch: never split; refused as a whole when an item of it is too large."""
-    refused = [_refusal(size_of(write.entry), able) for write in writes]
-    if any(refused):
-        return [refusal or WriteResult(WriteStatus.FAILED) for refusal in refused]
+    limit = _limit(able)
+    sizes = [size_of(write.entry) for write in writes]
+    if any(size > limit for size in sizes):
+        return [
+            _refusal(size, limit) if size > limit else WriteResult(WriteStatus.FAILED)
+            for size in sizes
+        ]
     return await send(writes)
 
 
@@ -135,11 +140,14 @@ async def _sent(part: Sequence[ItemT], send: Send[ItemT, T]) -> list[T]:
     return answers
 
 
-def _refusal(size: int, able: Capabilities) -> WriteResult | None:
-    """Why an item must not be sent: alone it is above a limit."""
-    limit = min((each for each in (able.max_item_bytes, able.max_batch_bytes) if each), default=0)
-    if not limit or size <= limit:
-        return None
+def _limit(able: Capabilities) -> float:
+    """How many bytes an item may be, alone."""
+    limits = (able.max_item_bytes, able.max_batch_bytes)
+    return min((each for each in limits if each), default=math.inf)
+
+
+def _refusal(size: int, limit: float) -> WriteResult:
+    """Why an item must not be sent: alone it is above the limit."""
     return _failed(
         StoreError(
             StoreReason.ITEM_TOO_LARGE,

@@ -67,9 +67,10 @@ class ProtobufRecords:
         _write_content(record.content, message.content)
         if record.embedding is not None:
             write_embedding(record.embedding, message.embedding)
-        message.provenance.principal = record.provenance.principal
-        message.provenance.request_id = record.provenance.request_id
-        message.provenance.source = record.provenance.source
+        provenance = message.provenance
+        provenance.principal = record.provenance.principal
+        provenance.request_id = record.provenance.request_id
+        provenance.source = record.provenance.source
         body = message.SerializeToString() + _encode_tokens(record.tokens)
         return zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "big") + body
 
@@ -88,16 +89,17 @@ class ProtobufRecords:
             raise ValueError("the bytes are no record") from error
         if message.format != FORMAT:
             raise ValueError(f"record format {message.format} is not {FORMAT}")
-        kind = KINDS.get(message.ref.kind)
+        ref = message.ref
+        kind = KINDS.get(ref.kind)
         if kind is None:
-            raise ValueError(f"unknown kind {message.ref.kind}")
+            raise ValueError(f"unknown kind {ref.kind}")
         violations = Violations(max_values=sys.maxsize)  # what was let in must come out
         content = _read_content(message.content, violations)
         if violations.noted:
             raise ValueError(f"{violations.noted[0].field}: {violations.noted[0].description}")
-        embedding = message.embedding
+        embedding, provenance = message.embedding, message.provenance
         return Record(
-            address=Address(message.tenant, kind, tuple(message.ref.namespace), message.ref.key),
+            address=Address(message.tenant, kind, tuple(ref.namespace), ref.key),
             content=content,
             revision=message.revision,
             create_time=message.create_time_us,
@@ -114,11 +116,7 @@ class ProtobufRecords:
             )
             if message.HasField("embedding")
             else None,
-            provenance=Provenance(
-                message.provenance.principal,
-                message.provenance.request_id,
-                message.provenance.source,
-            ),
+            provenance=Provenance(provenance.principal, provenance.request_id, provenance.source),
             tokens=_StoredTokens(pb.RecordTokens.FromString(body).tokens),
         )
 
