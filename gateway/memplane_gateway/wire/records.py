@@ -117,7 +117,7 @@ class ProtobufRecords:
             if message.HasField("embedding")
             else None,
             provenance=Provenance(provenance.principal, provenance.request_id, provenance.source),
-            tokens=_StoredTokens(pb.RecordTokens.FromString(body).tokens),
+            tokens=_StoredTokens(record=body),
         )
 
     def fingerprint(self, content: Content) -> bytes:
@@ -135,10 +135,19 @@ class ProtobufRecords:
 class _StoredTokens(KeptTokens):
     """Tokens as they are stored, each a WriteToken's bytes; they are read when somebody looks."""
 
-    __slots__ = ("encoded",)
+    __slots__ = ("_encoded", "_record")
 
-    def __init__(self, encoded: Sequence[bytes]) -> None:
-        self.encoded = encoded
+    def __init__(self, encoded: Sequence[bytes] | None = None, *, record: bytes = b"") -> None:
+        """Of a list, or of a whole record, which is taken apart when the first one is asked for."""
+        self._encoded = encoded
+        self._record = record
+
+    @property
+    def encoded(self) -> Sequence[bytes]:
+        """Each token's bytes."""
+        if self._encoded is None:
+            self._encoded = pb.RecordTokens.FromString(self._record).tokens
+        return self._encoded
 
     def of(self, request_id: str) -> Iterable[WriteToken]:
         """Those of one request id, newest first."""
