@@ -181,12 +181,13 @@ def _over(row: Row, before: Record, now: int) -> Row:
     record = row.record
     alive = before.alive(record.update_time)
     known = {_call(token) for token in record.tokens}
-    tokens = (*(token for token in before.tokens if _call(token) not in known), *record.tokens)
+    others = (token for token in before.tokens if _call(token) not in known)
+    tokens = sorted((*others, *record.tokens), key=lambda token: token.revision)
     record = replace(
         record,
         create_time=before.create_time if alive else record.create_time,
         update_time=max(now, before.update_time),
-        tokens=tokens[-TOKENS:],
+        tokens=tuple(tokens[-TOKENS:]),
     )
     return replace(row, record=_told(record, Outcome.UPDATED if alive else Outcome.CREATED))
 
