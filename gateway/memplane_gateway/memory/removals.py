@@ -12,6 +12,7 @@ the call is over. Of what the first one had deleted it says MISSING, for nobody 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import logging
 import secrets
@@ -144,6 +145,7 @@ class RemovalNotes:
         self._clock = clock
         self._shared = shared
         self._owner = secrets.token_hex(8)
+        self._ends: dict[Address, asyncio.Task[None]] = {}
         self._swept = 0
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -169,17 +171,18 @@ class RemovalNotes:
                 done = await delete(wanted)
             except MemplaneError as error:
                 if not is_ambiguous(error):  # else the note goes on to say that it runs
-                    await self._end(note, note.outcomes, known=True)
+                    self._end_soon(note, note.outcomes, known=True)
                 raise
             written.update(zip(left, done, strict=True))
             outcomes = _letters([written[index] for index in range(len(removals))])
             known = not any(each.error is not None and is_ambiguous(each.error) for each in done)
-            await self._end(note, outcomes, known=known)
+            self._end_soon(note, outcomes, known=known)
             self._sweep_sometimes()
         return [written[index] for index in range(len(removals))]
 
     async def close(self) -> None:
-        """End the sweep."""
+        """Let what is being noted end, and end the sweep."""
+        await asyncio.gather(*self._ends.values())
         if self._sweeping is not None:
             self._sweeping.cancel()
             await asyncio.gather(self._sweeping, return_exceptions=True)
@@ -190,6 +193,8 @@ class RemovalNotes:
         With it comes when a try began of which nobody knows what it did, if there was one.
         """
         address = Address("", Kind.CONTROL, (*_NAMESPACE, caller.tenant), caller.request_id)
+        if address in self._ends:
+            await asyncio.shield(self._ends[address])
         try:
             return await self._written(address, caller, items)
         except StoreError as error:
@@ -234,6 +239,16 @@ class RemovalNotes:
 
     def _runs_elsewhere(self, found: Note, now: int) -> bool:
         return self._shared and found.owner != self._owner and now < found.until
+
+    def _end_soon(self, note: Note, outcomes: str, *, known: bool) -> None:
+        """Note the end of a try behind its caller's back: only a retry needs it, and waits for it.
+
+        Should the gateway die before, a retry hears MISSING of what was deleted.
+        """
+        ending = self._end(note, outcomes, known=known)
+        task = asyncio.get_running_loop().create_task(ending, context=contextvars.Context())
+        self._ends[note.address] = task
+        task.add_done_callback(lambda _: self._ends.pop(note.address))
 
     async def _end(self, note: Note, outcomes: str, *, known: bool) -> None:
         """Note the outcomes of a try, and that there is nothing else to know."""
