@@ -145,7 +145,7 @@ def test_every_field_of_a_request_can_be_said() -> None:
         "DeleteMemoriesRequest": "deletes request_id min_durability atomic",
         "WriteResult": "ref outcome error etag revision create_time update_time expire_time "
         "searchable replayed durability replicas_acked visible",
-        "SearchResult": "hits mode approximate filter notice truncated",
+        "SearchResult": "hits mode approximate filter notice truncated incomplete",
     }
     messages = memory_service_pb2.DESCRIPTOR.message_types_by_name
     for name, fields in said.items():

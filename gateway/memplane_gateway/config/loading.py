@@ -155,9 +155,10 @@ class _Checker:
             model = fields[name].annotation if name in fields else None
         known = list(getattr(model, "model_fields", ()))
         if path[:2] == ("routes", "procedural"):
+            all_but_one, last = ", ".join(known[:-1]), known[-1]
             return dataclasses.replace(
                 problem,
-                suggestion="a procedural route has store and require_durability, and nothing else",
+                suggestion=f"a procedural route has {all_but_one} and {last}, and nothing else",
             )
         return dataclasses.replace(problem, suggestion=nearest_or_list(path[-1], known))
 

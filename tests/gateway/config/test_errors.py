@@ -37,7 +37,8 @@ def write(text: str, name: str = "memplane.yaml") -> None:
             "routes: {procedural: {embedder: hash}}\n",
             (
                 "memplane.yaml:1: routes.procedural.embedder: unknown setting "
-                "(a procedural route has store and require_durability, and nothing else)"
+                "(a procedural route has store, require_durability and on_backend_down, "
+                "and nothing else)"
             ),
         ),
         (
