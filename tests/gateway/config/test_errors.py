@@ -183,6 +183,29 @@ def write(text: str, name: str = "memplane.yaml") -> None:
             "memplane.yaml:1: allow_unauthenticated: should be true or false",
         ),
         ("- a\n", "memplane.yaml:1: holds no settings (name: value)"),
+        (
+            "routes: {semantic: {on_backend_down: spol}}\n",
+            "memplane.yaml:1: routes.semantic.on_backend_down: should be 'reject' or 'spool'",
+        ),
+        (
+            "routes:\n  procedural:\n    on_backend_down: true\n",
+            "memplane.yaml:3: routes.procedural.on_backend_down: should be 'reject' or 'spool'",
+        ),
+        (
+            "routes: {episodic: {on_backend_dwon: spool}}\n",
+            (
+                "memplane.yaml:1: routes.episodic.on_backend_dwon: unknown setting "
+                '(did you mean "on_backend_down"?)'
+            ),
+        ),
+        (
+            "outbox: {max_bytes: 1}\n",
+            "memplane.yaml:1: outbox.max_bytes: should be at least 1048576",
+        ),
+        (
+            "outbox: {max_age_seconds: 0}\n",
+            "memplane.yaml:1: outbox.max_age_seconds: should be more than 0.0",
+        ),
     ],
 )
 def test_every_error_has_its_path_its_line_and_a_suggestion(
@@ -213,6 +236,20 @@ def test_every_error_has_its_path_its_line_and_a_suggestion(
         (
             {"MEMPLANE_ROUTES__SEMANTIC__STOR": "x"},
             'MEMPLANE_ROUTES__SEMANTIC__STOR: routes.semantic.stor: unknown setting (did you mean "store"?)',
+        ),
+        (
+            {"MEMPLANE_ROUTES__SEMANTIC__ON_BACKEND_DOWN": "wait"},
+            (
+                "MEMPLANE_ROUTES__SEMANTIC__ON_BACKEND_DOWN: routes.semantic.on_backend_down: "
+                "should be 'reject' or 'spool'"
+            ),
+        ),
+        (
+            {"MEMPLANE_OUTBOX__MAX_BYTE": "1048576"},
+            (
+                "MEMPLANE_OUTBOX__MAX_BYTE: outbox.max_byte: unknown setting "
+                '(did you mean "max_bytes"?)'
+            ),
         ),
         (
             {"MEMPLANE_SCAN_BUDGET": "many"},

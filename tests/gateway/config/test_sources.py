@@ -105,6 +105,28 @@ def test_nested_variables_reach_everything(qdrant: Any) -> None:
     assert settings.listen == "127.0.0.1:50051"
 
 
+def test_what_becomes_of_writes_while_a_store_is_down() -> None:
+    assert load(environ={}).routes.semantic.on_backend_down == "reject"
+    write(
+        "routes: {episodic: {on_backend_down: SPOOL}, procedural: {on_backend_down: Reject}}\n"
+        "outbox: {max_bytes: 1_048_576}\n"
+    )
+    settings = load(
+        environ={
+            "MEMPLANE_ROUTES__SEMANTIC__ON_BACKEND_DOWN": "Spool",
+            "MEMPLANE_OUTBOX__MAX_BYTES": "2097152",
+            "MEMPLANE_OUTBOX__MAX_AGE_SECONDS": "60",
+        }
+    )
+    routes = settings.routes
+    said = [
+        route.on_backend_down for route in (routes.semantic, routes.episodic, routes.procedural)
+    ]
+    assert said == ["spool", "spool", "reject"]
+    assert (settings.outbox.max_bytes, settings.outbox.max_age_seconds) == (2 * 1024**2, 60.0)
+    assert load(environ={}).outbox.max_bytes == 1024**2
+
+
 def test_words_of_a_file_stay_words() -> None:
     write("routes: {semantic: {stop_words: [no, on, y, 'true']}}\nscan_budget: 10_000\n")
     settings = load(environ={})
