@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
 
@@ -114,6 +115,25 @@ def test_enums_have_every_value_of_the_contract() -> None:
     for enum, (wire, prefix) in _enums._WIRE.items():
         names = {name.removeprefix(prefix) for name, _ in wire.items()} - {"UNSPECIFIED"}
         assert names == {member.name for member in enum} - {"UNKNOWN"}, enum
+
+
+@pytest.mark.parametrize("enum", _enums._WIRE)
+def test_an_equal_member_of_another_enum_keeps_its_number(enum: type[StrEnum]) -> None:
+    """String enums are equal where their values are: Outcome.SPOOLED is Durability.SPOOLED too."""
+    wire, prefix = _enums._WIRE[enum]
+    for member in enum:
+        if member.name == "UNKNOWN":
+            continue
+        number = wire.Value(prefix + member.name)
+        assert _enums.to_wire(enum, member.value, "field") == number
+        assert _enums.from_wire(enum, number) is member
+
+
+def test_equal_members_may_have_different_numbers() -> None:
+    """Else the test above could not fail."""
+    one, other = memplane.Outcome.SPOOLED, memplane.Durability.SPOOLED
+    assert (str(one), hash(one)) == (str(other), hash(other))
+    assert _enums.to_wire(type(one), one, "f") != _enums.to_wire(type(other), other, "f")
 
 
 def test_every_rpc_has_a_call() -> None:

@@ -68,6 +68,13 @@ def resolve(call: str, namespace: Namespace, ref: Ref | Kind | str, key: str | N
     return Ref(kind, namespace, key or "")
 
 
+def entry_ids(given: Iterable[str]) -> list[str]:
+    """Ids of entries of the outbox; a bare string is refused, for it would be taken letter by letter."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InvalidArgument.at("ids", f"must be a sequence of ids, not {given!r}")
+    return [_values.text(each, f"ids[{i}]") for i, each in enumerate(given)]
+
+
 def item(given: object, kinds: type | tuple[type, ...], field: str) -> Any:
     """An item of a batch, if it is of the right class."""
     if not isinstance(given, kinds):

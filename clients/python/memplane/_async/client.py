@@ -7,12 +7,13 @@ from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from memplane import _health, _replies, _values
+from memplane import _health, _replies, _requests, _values
 from memplane._async.connection import ADMIN_SERVICE, AsyncConnection
 from memplane._async.scope import AsyncScope
 from memplane._async.state import AsyncState
 from memplane._async.transport import AsyncTransport
 from memplane._enums import Durability, Health, Kind, to_wire
+from memplane._errors import InvalidArgument
 from memplane._models import labels_of
 from memplane._states import MergeLike
 from memplane._status import Capabilities, OutboxEntry, OutboxResult, Status
@@ -170,8 +171,11 @@ class AsyncClient(AsyncScope):
             timeout: Seconds for each call; a call brings up to 1,000.
 
         Raises:
+            InvalidArgument: The limit is negative.
             MemplaneError: The gateway did not answer.
         """
+        if limit is not None and _values.whole(limit, "limit") < 0:
+            raise InvalidArgument.at("limit", f"must not be negative, but is {limit}")
         request = admin_service_pb2.ListOutboxEntriesRequest(dead=_values.flag(dead, "dead"))
         if kind is not None:
             request.kind = to_wire(Kind, kind, "kind")
@@ -198,7 +202,7 @@ class AsyncClient(AsyncScope):
         Raises:
             MemplaneError: The call failed; what became of each entry stands in its result.
         """
-        request = admin_service_pb2.RetryOutboxEntriesRequest(ids=ids)
+        request = admin_service_pb2.RetryOutboxEntriesRequest(ids=_requests.entry_ids(ids))
         response = await self._connection.call(
             ADMIN_SERVICE + "RetryOutboxEntries",
             request,
@@ -215,7 +219,7 @@ class AsyncClient(AsyncScope):
         Raises:
             MemplaneError: The call failed; what became of each entry stands in its result.
         """
-        request = admin_service_pb2.DropOutboxEntriesRequest(ids=ids)
+        request = admin_service_pb2.DropOutboxEntriesRequest(ids=_requests.entry_ids(ids))
         response = await self._connection.call(
             ADMIN_SERVICE + "DropOutboxEntries",
             request,

@@ -8,8 +8,9 @@ from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from memplane import _health, _replies, _values
+from memplane import _health, _replies, _requests, _values
 from memplane._enums import Durability, Health, Kind, to_wire
+from memplane._errors import InvalidArgument
 from memplane._models import labels_of
 from memplane._states import MergeLike
 from memplane._status import Capabilities, OutboxEntry, OutboxResult, Status
@@ -169,8 +170,11 @@ class Client(Scope):
             timeout: Seconds for each call; a call brings up to 1,000.
 
         Raises:
+            InvalidArgument: The limit is negative.
             MemplaneError: The gateway did not answer.
         """
+        if limit is not None and _values.whole(limit, "limit") < 0:
+            raise InvalidArgument.at("limit", f"must not be negative, but is {limit}")
         request = admin_service_pb2.ListOutboxEntriesRequest(dead=_values.flag(dead, "dead"))
         if kind is not None:
             request.kind = to_wire(Kind, kind, "kind")
@@ -197,7 +201,7 @@ class Client(Scope):
         Raises:
             MemplaneError: The call failed; what became of each entry stands in its result.
         """
-        request = admin_service_pb2.RetryOutboxEntriesRequest(ids=ids)
+        request = admin_service_pb2.RetryOutboxEntriesRequest(ids=_requests.entry_ids(ids))
         response = self._connection.call(
             ADMIN_SERVICE + "RetryOutboxEntries",
             request,
@@ -214,7 +218,7 @@ class Client(Scope):
         Raises:
             MemplaneError: The call failed; what became of each entry stands in its result.
         """
-        request = admin_service_pb2.DropOutboxEntriesRequest(ids=ids)
+        request = admin_service_pb2.DropOutboxEntriesRequest(ids=_requests.entry_ids(ids))
         response = self._connection.call(
             ADMIN_SERVICE + "DropOutboxEntries",
             request,
