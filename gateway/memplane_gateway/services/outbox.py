@@ -37,6 +37,8 @@ class Outboxes:
         begin = _parsed(request.page_token) if request.page_token else None
         if request.page_token and begin is None:
             violations.add("page_token", "was not given out by this gateway")
+        elif begin is not None and request.kind and KINDS.get(request.kind) is not begin[0]:
+            violations.add("page_token", "was given out for another kind")
         violations.raise_if_any()
         left = min(request.page_size or limits.DEFAULT_PAGE_ITEMS, limits.MAX_PAGE_ITEMS)
         response = pb.ListOutboxEntriesResponse()
@@ -47,6 +49,8 @@ class Outboxes:
                     continue
                 after, begin = begin[1], None
             found = await outbox.listed(dead=request.dead, after=after, limit=left + 1)
+            # The outbox says less than it is asked for where entries are large: then that is the page.
+            more = len(found) > left
             for entry in found[:left]:
                 message = response.entries.add()
                 if isinstance(entry, int):
@@ -56,7 +60,7 @@ class Outboxes:
                     after = entry.id
                     write_spooled(entry, message)
                 message.id = _name(outbox.kind, after)
-            if len(found) > left:
+            if more or (found and await outbox.listed(dead=request.dead, after=after, limit=1)):
                 response.next_page_token = _name(outbox.kind, after)
                 break
             left -= len(found)
@@ -92,12 +96,17 @@ class Outboxes:
             if place is None:
                 violations.add(f"ids[{index}]", "is no id of an entry, such as semantic-123")
         violations.raise_if_any()
-        for name, place in zip(wanted, parsed, strict=True):
+        for index, (name, place) in enumerate(zip(wanted, parsed, strict=True)):
             assert place is not None, "checked"
+            outbox = next(iter(self._outboxes(place[0])), None)
+            try:
+                error = await do(outbox, place[1]) if outbox is not None else _no_outbox(place[0])
+            except MemplaneError as failure:
+                if not index:
+                    raise
+                error = failure  # what became of the others is not to be hidden
             result = add()
             result.id = name
-            outbox = next(iter(self._outboxes(place[0])), None)
-            error = await do(outbox, place[1]) if outbox is not None else _no_outbox(place[0])
             if error is not None:
                 write_item_error(error, result.error)
 
