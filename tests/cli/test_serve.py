@@ -91,6 +91,13 @@ def test_serve_refuses_to_start_on_less_than_is_required(tmp_path: Path) -> None
         assert part in done.stderr
 
 
+def test_serve_refuses_to_have_writes_wait_where_that_helps_nobody(tmp_path: Path) -> None:
+    (tmp_path / "memplane.yaml").write_text("routes: {procedural: {on_backend_down: spool}}\n")
+    done = memplane("serve", "--listen", "127.0.0.1:0", "--data", "d", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (78, "")
+    assert "routes.procedural.on_backend_down: spool is for stores on a server" in done.stderr
+
+
 def test_a_control_store_that_nobody_configured(tmp_path: Path) -> None:
     (tmp_path / "memplane.yaml").write_text("control: {store: embeded}\n")
     done = memplane("config", "check", cwd=tmp_path)

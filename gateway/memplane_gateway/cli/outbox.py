@@ -71,13 +71,14 @@ def drop(
     form: options.Output = options.OutputForm.TABLE,
 ) -> None:
     """Forget dead letters; their writes are lost then."""
-    from memplane import OutboxResult
+    from memplane import NotFound, OutboxResult
 
     with calling(target, timeout, form) as client:
         wanted = _wanted(client, ids, every=every)
         if dry_run:
             there = {entry.id for entry in client.list_outbox(dead=True)}
-            results = [OutboxResult(each) for each in wanted if each in there]
+            absent = NotFound("no such dead letter in the outbox")
+            results = [OutboxResult(each, None if each in there else absent) for each in wanted]
             _tell(results, "would be dropped", target, form, dry_run=True)
         else:
             results = [each for part in _parts(wanted) for each in client.drop_outbox(part)]

@@ -73,10 +73,15 @@ def _survives(route: Any) -> str:
 
 def _outbox(route: Any) -> str:
     waiting, dead = route.outbox.waiting, route.outbox.dead
-    since = output.row_time(route.outbox.oldest_time)
-    said = f"{route.kind.value}: {waiting} writes wait in the outbox"
-    said += f", the oldest since {since}" if waiting else ""
-    return f"{said}; {dead} dead letters: memplane outbox list --dead" if dead else said
+    said = []
+    if waiting:
+        since = output.row_time(route.outbox.oldest_time)
+        what = "1 write waits" if waiting == 1 else f"{waiting} writes wait"
+        said.append(f"{what} in the outbox, the oldest since {since}")
+    if dead:
+        what = "1 dead letter" if dead == 1 else f"{dead} dead letters"
+        said.append(f"{what}: memplane outbox list --dead")
+    return f"{route.kind.value}: {'; '.join(said)}"
 
 
 def _row(route: Any, *, copies: bool) -> tuple[Any, ...]:
