@@ -21,7 +21,7 @@ from memplane_adapters.contract import StoreError, StoreReason
 from memplane_adapters.embedded import EmbeddedSettings
 from memplane_adapters.embedded.database import Database
 from memplane_adapters.embedded.key_value_store import EmbeddedKeyValueStore
-from memplane_gateway.config import ControlSettings, Settings
+from memplane_gateway.config import ControlSettings, Settings, load, place_of
 from memplane_gateway.outbox import outbox, replay
 from memplane_gateway.server import Gateway, StartError
 
@@ -312,7 +312,7 @@ async def test_dead_letters_of_another_store_are_retried_and_dropped(
         server.down = None
         gateway = door.gateway
         await probe(gateway, StoreKind.SEMANTIC)
-        await until(lambda: _waiting(gateway) == 0)
+        await until(lambda: not _outbox(gateway).standing.waiting)
         texts = [await client.get(Kind.SEMANTIC, key) for key in ("a", "b", "waits")]
         assert [each and each.text for each in texts] == ["a", None, "x"]
 
@@ -343,11 +343,11 @@ async def test_a_control_store_that_fails_half_way_does_not_hide_what_was_done(
         assert [each.id for each in await door.client.list_outbox(dead=True)] == ids[1:]
 
 
-def _waiting(gateway: Gateway) -> int:
+def _outbox(gateway: Gateway) -> outbox.Outbox:
     assert gateway._router is not None
     found = gateway._router[StoreKind.SEMANTIC].outbox
     assert found is not None
-    return found.standing.waiting
+    return found
 
 
 # --- what a write may ask for -------------------------------------------------------------------
@@ -375,3 +375,63 @@ async def test_a_write_that_asks_for_the_store_does_not_wait(
         assert await client.list_outbox() == ()
         error = await refusal(client.put(Kind.PROCEDURAL, "k", value=2, min_durability="spooled"))
         assert [violation.field for violation in error.violations] == ["min_durability"]
+
+
+# --- what is still wrong ------------------------------------------------------------------------
+
+
+class Hasty:
+    """A control store that is asked for entries which are carried out before it answers."""
+
+    def __init__(self, found: outbox.Outbox) -> None:
+        self._found = found
+        self._store = found._store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def get(self, addresses: Any) -> Any:
+        await self._found.remove([int(address.key) for address in addresses])
+        return await self._store.get(addresses)
+
+
+@pytest.mark.xfail(
+    reason="Outbox.listed says a bare id, which is damage, of what is gone meanwhile"
+)
+async def test_what_is_carried_out_while_it_is_listed_is_not_damaged(
+    tmp_path: Path, server: Server
+) -> None:
+    server.down = DOWN
+    async with served(spooling(tmp_path, server)) as door:
+        await door.client.put(Kind.SEMANTIC, "k", text="tea")
+        found = _outbox(door.gateway)
+        found._store = Hasty(found)
+        entries = await door.client.list_outbox()
+        assert [entry.error for entry in entries if entry.error is not None] == []
+
+
+@pytest.mark.xfail(reason="notices are made once, at the start")
+async def test_a_notice_of_dead_letters_goes_with_them(tmp_path: Path, server: Server) -> None:
+    server.down = DOWN
+    async with served(spooling(tmp_path, server)) as door:
+        await door.client.put(Kind.SEMANTIC, "k", text="tea")
+    async with served(spooling(tmp_path, server, name="other")) as door:
+        assert any("1 dead letter" in each for each in (await door.client.status()).notices)
+        (entry,) = await door.client.list_outbox(dead=True)
+        await door.client.drop_outbox([entry.id])
+        assert not any("dead letter" in each for each in (await door.client.status()).notices)
+
+
+@pytest.mark.xfail(reason="place_of tells places apart by every setting that is no secret")
+@pytest.mark.parametrize("setting", ["TIMEOUT", "CONNECT_TIMEOUT", "COMPRESS_ABOVE"])
+def test_more_patience_with_a_store_does_not_make_it_another_one(setting: str) -> None:
+    """Else whoever raises a timeout during an outage makes dead letters of all that waits."""
+    store = "MEMPLANE_STORES__KEYS"
+    environ = {
+        f"{store}__ADAPTER": "redis",
+        f"{store}__URL": "redis://127.0.0.1:1",
+        "MEMPLANE_ROUTES__PROCEDURAL__STORE": "keys",
+    }
+    before = load(environ=environ).stores["keys"]
+    after = load(environ={**environ, f"{store}__{setting}": "30"}).stores["keys"]
+    assert place_of(before) == place_of(after)
