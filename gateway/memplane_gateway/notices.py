@@ -30,7 +30,8 @@ def notices(settings: Settings, router: Router) -> list[str]:
         dead = route.outbox.standing.dead if route.outbox is not None else 0
         if dead:
             shown.append(
-                f"The outbox of the {route.kind.value} route holds {dead} dead letters, writes that "
-                "were acknowledged and are not in the store: memplane outbox list --dead."
+                f"The outbox of the {route.kind.value} route holds {dead} dead letter"
+                f"{'s' if dead > 1 else ''}, acknowledged and not in the store: "
+                "memplane outbox list --dead."
             )
     return shown

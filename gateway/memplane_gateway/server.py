@@ -98,7 +98,6 @@ class Gateway:
         self.settings = settings
         self.address = ""
         self.handlers: dict[str, Handler] = {}
-        self.notices: list[str] = []
         self._clock = Clock()
         self._backends = Backends(settings)
         self._control = self._control_store()
@@ -114,6 +113,12 @@ class Gateway:
         """The routes as they fare now."""
         assert self._router is not None, "started"
         return [_info(route) for route in self._router.routes]
+
+    @property
+    def notices(self) -> list[str]:
+        """What its operator should know now, one a sentence."""
+        assert self._router is not None, "started"
+        return notices(self.settings, self._router)
 
     async def start(self) -> None:
         """Open the stores and make the handlers.
@@ -145,10 +150,9 @@ class Gateway:
             if fault := _lasting_fault(route):
                 await self.stop()
                 raise StartError(fault)
-        self.notices = notices(self.settings, self._router)
         services = (
             MemoryService(self._router, self._clock, self._notes),
-            AdminService(self._router, self._clock, self.notices, self._control),
+            AdminService(self._router, self._clock, lambda: self.notices, self._control),
         )
         self.handlers = intercepted(
             (rpc for service in services for rpc in service.rpcs()),

@@ -395,9 +395,6 @@ class Hasty:
         return await self._store.get(addresses)
 
 
-@pytest.mark.xfail(
-    reason="Outbox.listed says a bare id, which is damage, of what is gone meanwhile"
-)
 async def test_what_is_carried_out_while_it_is_listed_is_not_damaged(
     tmp_path: Path, server: Server
 ) -> None:
@@ -410,7 +407,6 @@ async def test_what_is_carried_out_while_it_is_listed_is_not_damaged(
         assert [entry.error for entry in entries if entry.error is not None] == []
 
 
-@pytest.mark.xfail(reason="notices are made once, at the start")
 async def test_a_notice_of_dead_letters_goes_with_them(tmp_path: Path, server: Server) -> None:
     server.down = DOWN
     async with served(spooling(tmp_path, server)) as door:
@@ -422,7 +418,6 @@ async def test_a_notice_of_dead_letters_goes_with_them(tmp_path: Path, server: S
         assert not any("dead letter" in each for each in (await door.client.status()).notices)
 
 
-@pytest.mark.xfail(reason="place_of tells places apart by every setting that is no secret")
 @pytest.mark.parametrize("setting", ["TIMEOUT", "CONNECT_TIMEOUT", "COMPRESS_ABOVE"])
 def test_more_patience_with_a_store_does_not_make_it_another_one(setting: str) -> None:
     """Else whoever raises a timeout during an outage makes dead letters of all that waits."""

@@ -26,6 +26,7 @@ ADAPTER = Adapter(
     settings=ChromaSettings,
     connect=connect,
     from_url=from_url,
+    place=("url", "tenant", "database", "prefix"),
     local=(
         LocalStore(
             name="chroma",

@@ -27,7 +27,9 @@ class Adapter:
     configuration (annotations are checked, unknown keys refused); `connect` makes the backend from
     one of these without any I/O; `from_url` turns what stands behind "name+" or "name:" in a
     one-variable configuration into such keys. Relative paths are below `data_dir`. `local` says how
-    to have such a store on this machine; the suite runs on each.
+    to have such a store on this machine; the suite runs on each. `place` names the settings that say
+    where things are kept, and not how the store is used: stores that are alike in these are the same
+    place. Without it all settings but secrets do.
     """
 
     name: str
@@ -35,3 +37,4 @@ class Adapter:
     connect: Callable[[Any, Path], Backend]
     from_url: Callable[[str], Mapping[str, object]]
     local: tuple[LocalStore, ...] = ()
+    place: tuple[str, ...] = ()

@@ -32,6 +32,7 @@ ADAPTER = Adapter(
     settings=PostgresSettings,
     connect=connect,
     from_url=from_url,
+    place=("url", "schema"),
     local=(
         LocalStore(
             name="postgres",

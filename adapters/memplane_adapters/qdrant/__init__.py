@@ -26,6 +26,7 @@ ADAPTER = Adapter(
     settings=QdrantSettings,
     connect=connect,
     from_url=from_url,
+    place=("url", "path", "prefix"),
     local=(
         LocalStore(name="qdrant-memory", url=IN_MEMORY, kept=False),
         LocalStore(name="qdrant-local", url="{directory}/qdrant"),

@@ -27,6 +27,7 @@ ADAPTER = Adapter(
     settings=RedisSettings,
     connect=connect,
     from_url=from_url,
+    place=("url", "prefix"),
     local=(
         LocalStore(
             name="redis",

@@ -16,13 +16,17 @@ from memplane_gateway.config.stores import StoreSettings
 
 
 def place_of(store: StoreSettings, within: Sequence[str] = ()) -> str:
-    """A hash (32 hex digits) over the adapter and its settings without secrets, and what it is within.
+    """A hash (32 hex digits) over the adapter, the settings that tell its place, and what it is within.
 
     References are followed, so that another address is another place; a new password is not.
     """
     cls = type(store.settings)
     values = TypeAdapter(cls).dump_python(store.settings, mode="json")
-    told = {field.name: values[field.name] for field in dataclasses.fields(cls) if field.repr}
+    told = {
+        field.name: values[field.name]
+        for field in dataclasses.fields(cls)
+        if (field.name in store.place if store.place else field.repr)
+    }
     text = json.dumps([store.adapter, _without_secrets(told), *within], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -36,4 +40,13 @@ def _without_secrets(value: Any) -> Any:
         }
     if isinstance(value, list):
         return [_without_secrets(inner) for inner in value]
-    return without_passwords(value) if isinstance(value, str) else value
+    return _plain(without_passwords(value)) if isinstance(value, str) else value
+
+
+def _plain(text: str) -> str:
+    """An address as all write it who mean the same; other text as it is."""
+    scheme, between, rest = text.partition("://")
+    if not between:
+        return text
+    host, slash, path = rest.partition("/")
+    return f"{scheme.lower()}://{host.lower()}{slash}{path}".rstrip("/")

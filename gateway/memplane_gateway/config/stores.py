@@ -37,6 +37,8 @@ class StoreSettings(BaseModel):
     adapter: str
     settings: Any = Field(repr=False)
     """May hold secrets."""
+    place: tuple[str, ...] = ()
+    """Names of the settings that say where things are kept; none: all but secrets."""
 
     def connect(self, data_dir: Path) -> Backend:
         """Makes the backend; no I/O yet."""
@@ -119,7 +121,7 @@ def make_store(name: str, keys: Mapping[str, object]) -> StoreSettings:
         problems.append(Problem("", str(error)))
     if problems:
         raise StoreSettingsError(problems)
-    return StoreSettings(adapter=name, settings=settings)
+    return StoreSettings(adapter=name, settings=settings, place=adapter.place)
 
 
 _SENTENCES = {

@@ -131,10 +131,8 @@ class Outbox:
         ids = {address: self._index.newest(address) for address in addresses}
         wanted = {address: each for address, each in ids.items() if each is not None}
         found = await self._read(list(wanted.values()))
-        for each in wanted.values():
-            known = self._index.get(each)
-            if known is not None and known.damaged:
-                raise damaged()
+        if any(map(self._is_damaged, wanted.values())):
+            raise damaged()
         return {address: found[each] for address, each in wanted.items() if each in found}
 
     async def append(self, entries: Sequence[Spooled]) -> None:
@@ -195,15 +193,17 @@ class Outbox:
         """Entries behind an id, perhaps fewer than `limit`; of one that is damaged its id alone."""
         ids = self._index.listed(dead=dead, after=after, limit=limit, max_bytes=_PAGE_BYTES)
         found = await self._read(ids)
-        return [self._shown(found[each]) if each in found else each for each in ids]
+        # What is neither was carried out meanwhile.
+        there = [each for each in ids if each in found or self._is_damaged(each)]
+        return [self._shown(found[each]) if each in found else each for each in there]
 
     async def retry(self, id: int) -> MemplaneError | None:
         """Have a dead letter wait again, as if it was written now; says why that may not be."""
-        if self.closed:
-            return _precondition("writes of this route do not wait (on_backend_down: reject)")
         known = self._index.get(id)
         if known is None or known.address is None:
             return _absent() if known is None else damaged()
+        if self.closed:
+            return _precondition("writes of this route do not wait (on_backend_down: reject)")
         async with self.turns.turn([known.address]):
             entry = (await self._read([id])).get(id)
             refused = self._untouchable(id)
@@ -248,6 +248,10 @@ class Outbox:
         return replace(
             entry, row=row, revision=revision, base=0, time=now, place=self._place, death=None
         )
+
+    def _is_damaged(self, id: int) -> bool:
+        known = self._index.get(id)
+        return known is not None and known.damaged
 
     def _is_dead(self, entry: Spooled) -> bool:
         return self.closed or entry.death is not None or entry.place != self._place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from importlib.metadata import version
 
 from memplane.v1 import admin_service_pb2 as pb
@@ -25,7 +26,11 @@ class AdminService:
     """The rpcs of memplane.v1.AdminService."""
 
     def __init__(
-        self, router: Router, clock: Clock, notices: list[str], control: ControlStore
+        self,
+        router: Router,
+        clock: Clock,
+        notices: Callable[[], list[str]],
+        control: ControlStore,
     ) -> None:
         self._router = router
         self._outboxes = Outboxes(router)
@@ -70,7 +75,9 @@ class AdminService:
         standing, *_ = await asyncio.gather(
             self._control.ping(), *(route.probe() for route in self._router.routes)
         )
-        response = pb.GetStatusResponse(version=version("memplane-gateway"), notices=self._notices)
+        response = pb.GetStatusResponse(
+            version=version("memplane-gateway"), notices=self._notices()
+        )
         write_time(self._started, response.start_time)
         for route in self._router.routes:
             await _write_route(route, response.routes.add())

@@ -146,6 +146,7 @@ def test_a_place_is_told_by_what_is_no_secret() -> None:
     assert place("url: 'http://q', headers: {x-api-key: one}") == place(
         "url: 'http://q', headers: {x-api-key: two}"
     )
+    assert len({place(f"url: '{url}'") for url in ("http://q", "HTTP://Q/", "http://q//")}) == 1
     assert len(here) == 32
     others = {
         place("url: 'http://r'"),
