@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from tests.parity import strategies as given
+from tests.parity.families import KEY_VALUES, Family
 from tests.parity.requests import (
     DeleteMany,
     GetMany,
@@ -27,42 +27,59 @@ from tests.parity.requests import (
 )
 from tests.parity.sides import Request, Table
 
+from memplane import Outcome
+
 STEPS, SMALL_STEPS = 20, 5
 """Steps of an example."""
+
+
+def own(name: str) -> st.SearchStrategy[Any]:
+    """The strategy of that name of the family that the machine is about."""
+    return st.runner().flatmap(lambda machine: getattr(machine.family, name))
 
 
 class Parity(RuleBasedStateMachine):
     """Every rule puts one request to all stores, and fails where their answers differ."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, family: Family, *, small: bool = False) -> None:
         super().__init__()
+        self.family = family
+        self.small = small
         self._table = table
         self._number = 0
         self._last: Request | None = None
+        self._first_answer: Any = None
         table.begin()
 
     def _written(self, make: Callable[[int], Request]) -> None:
         self._number += 1
         self._last = make(self._number)
-        self._table.put(self._last)
+        self._first_answer = self._table.put(self._last)
 
-    @initialize(rows=given.beginnings)
+    @initialize(
+        rows=st.runner().flatmap(
+            lambda machine: (
+                machine.family.small_beginnings if machine.small else machine.family.beginnings
+            )
+        )
+    )
     def begin(self, rows: Sequence[int]) -> None:
         """Memories by their numbers in the population."""
         if rows:
-            self._written(lambda number: PutMany([given.POPULATION[row] for row in rows], number))
+            population = self.family.population
+            self._written(lambda number: PutMany([population[row] for row in rows], number))
 
-    @rule(items=given.items)
+    @rule(items=own("items"))
     def put(self, items: Any) -> None:
         """Put memories."""
         self._written(lambda number: PutMany(items, number))
 
-    @rule(changes=given.changes)
+    @rule(changes=own("changes"))
     def update(self, changes: Any) -> None:
         """Update memories."""
         self._written(lambda number: UpdateMany(changes, number))
 
-    @rule(removals=given.removals)
+    @rule(removals=own("removals"))
     def delete(self, removals: Any) -> None:
         """Delete memories."""
         self._written(lambda number: DeleteMany(removals, number))
@@ -72,34 +89,34 @@ class Parity(RuleBasedStateMachine):
     def again(self) -> None:
         """Send the last write once more, under the same request id."""
         assert self._last is not None
-        self._table.put(self._last)
+        expect_replayed(self._first_answer, self._table.put(self._last))
 
-    @rule(names=given.reads, with_vectors=st.booleans())
+    @rule(names=own("reads"), with_vectors=st.booleans())
     def get(self, names: Any, with_vectors: bool) -> None:
         """Read by ref."""
         self._table.put(GetMany(names, with_vectors))
 
-    @rule(search=given.searches)
+    @rule(search=own("searches"))
     def search(self, search: Any) -> None:
         """Search."""
         self._table.put(search)
 
-    @rule(search=given.searches)
+    @rule(search=own("searches"))
     def search_again(self, search: Any) -> None:
         """Search: there is more to it than to other calls."""
         self._table.put(search)
 
-    @rule(listing=given.listings)
+    @rule(listing=own("listings"))
     def list(self, listing: Any) -> None:
         """Walk to the end."""
         self._table.put(listing)
 
-    @rule(tally=given.tallies)
+    @rule(tally=own("tallies"))
     def count(self, tally: Any) -> None:
         """Count."""
         self._table.put(tally)
 
-    @rule(listing=given.listings)
+    @rule(listing=own("listings"))
     def begin_walk(self, listing: Listing) -> None:
         """Take the first page of a walk that goes on among other requests."""
         self._table.put(NextPage(listing))
@@ -110,7 +127,7 @@ class Parity(RuleBasedStateMachine):
         """Take the next page of that walk."""
         self._table.put(NextPage())
 
-    @rule(request=given.hostile)
+    @rule(request=own("hostile"))
     def refuse(self, request: Any) -> None:
         """Ask for what may be wrong."""
         self._table.put(request)
@@ -125,20 +142,43 @@ class Parity(RuleBasedStateMachine):
         self._table.end()
 
 
-class SmallParity(Parity):
-    """The same with less to begin with, which is shrunk sooner."""
+class KeyValueParity(Parity):
+    """The same with atomic batches, which only key-values have."""
 
-    @initialize(rows=given.small_beginnings)
-    def begin(self, rows: Sequence[int]) -> None:
-        """Memories by their numbers in the population."""
-        super().begin(rows)
+    @rule(items=own("items_together"))
+    def put_together(self, items: Any) -> None:
+        """Put all of these memories or none."""
+        self._written(lambda number: PutMany(items, number, atomic=True))
+
+    @rule(removals=own("removals_together"))
+    def delete_together(self, removals: Any) -> None:
+        """Delete all of these memories or none."""
+        self._written(lambda number: DeleteMany(removals, number, atomic=True))
 
 
-def run(table: Table, steps: int, *, seed: int | None = None, small: bool = False) -> None:
+def expect_replayed(first: Any, again: Any) -> None:
+    """What a write did is not done once more: the same request id hears the first outcomes.
+
+    An item that was refused or left things as they were has done nothing, and may be tried again.
+    """
+    if not isinstance(first, Sequence):
+        return  # refused as a whole
+    assert isinstance(again, Sequence), (first, again)
+    for before, now in zip(first, again, strict=True):
+        if before["error"] is None and before["outcome"] is not Outcome.UNCHANGED:
+            assert now["replayed"], (before, now)
+            for name in ("ref", "outcome", "version"):
+                assert now[name] == before[name], (before, now)
+
+
+def run(
+    table: Table, family: Family, steps: int, *, seed: int | None = None, small: bool = False
+) -> None:
     """Put so many steps to all stores.
 
     Args:
         table: The stores.
+        family: What the steps are about.
         steps: How many; rounded up to whole examples.
         seed: What chooses the steps. None: always the same ones.
         small: Make small examples, of few steps.
@@ -146,10 +186,10 @@ def run(table: Table, steps: int, *, seed: int | None = None, small: bool = Fals
     Raises:
         DifferentAnswersError: Stores answered differently; with the smallest example.
     """
-    machine = SmallParity if small else Parity
+    machine = KeyValueParity if family is KEY_VALUES else Parity
     an_example = SMALL_STEPS if small else STEPS
     test: Any = get_state_machine_test(
-        lambda: machine(table),  # type: ignore[arg-type]  # "a class or a function"
+        lambda: machine(table, family, small=small),  # type: ignore[arg-type]  # "a class or a function"
         settings=settings(
             max_examples=math.ceil(steps / an_example),
             stateful_step_count=an_example,

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from tests.conformance.residual.conftest import arrangement
 
 from memplane_adapters.contract import (
+    Address,
     Backend,
     Count,
+    Entry,
     Filter,
     Order,
     Page,
@@ -20,6 +22,7 @@ from memplane_adapters.contract import (
     QueryResult,
     Scan,
     Scope,
+    Stored,
     StoreError,
     StoreReason,
     Value,
@@ -27,8 +30,11 @@ from memplane_adapters.contract import (
     WriteResult,
     WriteStatus,
 )
+from memplane_adapters.embedded.key_value_store import EmbeddedKeyValueStore
 from memplane_adapters.embedded.vector_store import EmbeddedVectorStore
 from memplane_gateway.config import Settings, StoreSettings
+
+Fault: TypeAlias = type[EmbeddedVectorStore | EmbeddedKeyValueStore]
 
 
 class DropsFilters(EmbeddedVectorStore):
@@ -142,13 +148,64 @@ RARER_FAULTS: Sequence[type[EmbeddedVectorStore]] = (
 """Some hundreds of whole examples are needed to meet these."""
 
 
-def broken(fault: type[EmbeddedVectorStore]) -> Callable[[Settings], Settings]:
+class FirstOfABatch(EmbeddedKeyValueStore):
+    """Writes the first of an atomic batch, and says that it wrote all."""
+
+    async def put(
+        self, writes: Sequence[Write[Entry]], *, atomic: bool = False
+    ) -> list[WriteResult]:
+        if not atomic:
+            return await super().put(writes)
+        return await super().put(writes[:1], atomic=True) * len(writes)
+
+
+class LosesARow(EmbeddedKeyValueStore):
+    """Goes on behind the row that follows a page."""
+
+    async def scan(self, scan: Scan) -> Page:
+        page = await super().scan(replace(scan, limit=scan.limit + 1))
+        return replace(page, rows=page.rows[: scan.limit])
+
+
+class OrdersByPlace(EmbeddedKeyValueStore):
+    """Walks by place, whatever was asked."""
+
+    async def scan(self, scan: Scan) -> Page:
+        return await super().scan(replace(scan, order=Order.PLACE))
+
+
+class ReadsBehind(EmbeddedKeyValueStore):
+    """Reads by ref what was there before the last write, as from a replica."""
+
+    async def put(
+        self, writes: Sequence[Write[Entry]], *, atomic: bool = False
+    ) -> list[WriteResult]:
+        addresses = [write.entry.address for write in writes]
+        before = await super().get(addresses)
+        results = await super().put(writes, atomic=atomic)
+        self._before = dict(zip(addresses, before, strict=True))
+        return results
+
+    async def get(self, addresses: Sequence[Address]) -> list[Stored | None]:
+        now = await super().get(addresses)
+        before = getattr(self, "_before", {})
+        return [before.get(address, stored) for address, stored in zip(addresses, now, strict=True)]
+
+
+KEY_VALUE_FAULTS: Sequence[type[EmbeddedKeyValueStore]] = (OrdersByPlace, ReadsBehind)
+RARER_KEY_VALUE_FAULTS: Sequence[type[EmbeddedKeyValueStore]] = (LosesARow, FirstOfABatch)
+
+
+def broken(fault: Fault) -> Callable[[Settings], Settings]:
     """What puts such a store in place of the embedded one."""
 
     class Broken(StoreSettings):
         def connect(self, data_dir: Path) -> Backend:
             made = super().connect(data_dir)
             assert isinstance(made.vector, EmbeddedVectorStore)
-            return replace(made, vector=fault(made.vector._database))
+            database = made.vector._database
+            if issubclass(fault, EmbeddedVectorStore):
+                return replace(made, vector=fault(database))
+            return replace(made, key_value=fault(database))
 
     return arrangement(Broken)

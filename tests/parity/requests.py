@@ -170,12 +170,15 @@ class PutMany(Shown):
 
     items: Sequence[Item]
     number: int = 0
+    atomic: bool = False
 
     async def ask(self, side: Side) -> Any:
         """Send it."""
-        puts = [item.put(side) for item in self.items]
+        puts = side.once(self, lambda: [item.put(side) for item in self.items])
         return plain(
-            await side.door.client.put_many(puts, request_id=side.request_id("put", self.number)),
+            await side.door.client.put_many(
+                puts, atomic=self.atomic, request_id=side.request_id("put", self.number)
+            ),
             side.versions,
         )
 
@@ -189,7 +192,7 @@ class UpdateMany(Shown):
 
     async def ask(self, side: Side) -> Any:
         """Send it."""
-        updates = [change.update(side) for change in self.changes]
+        updates = side.once(self, lambda: [change.update(side) for change in self.changes])
         return plain(
             await side.door.client.update_many(
                 updates, request_id=side.request_id("update", self.number)
@@ -204,13 +207,14 @@ class DeleteMany(Shown):
 
     removals: Sequence[Removal]
     number: int = 0
+    atomic: bool = False
 
     async def ask(self, side: Side) -> Any:
         """Send it."""
-        deletes = [removal.delete(side) for removal in self.removals]
+        deletes = side.once(self, lambda: [removal.delete(side) for removal in self.removals])
         return plain(
             await side.door.client.delete_many(
-                deletes, request_id=side.request_id("delete", self.number)
+                deletes, atomic=self.atomic, request_id=side.request_id("delete", self.number)
             ),
             side.versions,
         )

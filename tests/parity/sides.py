@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from tests.parity.plain import MISSING, Difference, Versions, differences, plain
 from tests.parity.vectors import DIMENSION
@@ -22,6 +22,8 @@ from memplane_gateway.config import RouteSettings, RoutesSettings, Settings
 from memplane_gateway.config.models import EMBEDDER, HASH
 from memplane_gateway.server import Gateway
 
+T = TypeVar("T")
+
 SHOWN_DIFFERENCES = 5
 LONGEST_SHOWN = 2_000
 PATIENCE_SECONDS = 60.0
@@ -31,7 +33,7 @@ _TICK_MICROS = 1_000
 
 @dataclass(frozen=True)
 class Contender:
-    """A store to be compared: its name, and what puts SEMANTIC and EPISODIC on it."""
+    """A store to be compared: its name, and what puts the kinds that it keeps on it."""
 
     name: str
     arrange: Callable[[Settings], Settings]
@@ -67,9 +69,12 @@ class Side:
     name: str
     door: Door
     abilities: Capabilities
+    kind: Kind
+    """One of those that requests are about."""
     versions: Versions = field(default_factory=lambda: Versions(""))
     walk: Any = None
     """The walk that is under way, and its token; None before and after."""
+    _last: tuple[object, Any] = (None, None)
 
     @property
     def label(self) -> str:
@@ -88,9 +93,16 @@ class Side:
         """The id of a call: the same on all sides, and of no other example."""
         return f"{self.label}-{call}-{number}"
 
+    def once(self, write: object, make: Callable[[], T]) -> T:
+        """What a write sends: the same when it is sent again, though etags have changed since."""
+        if self._last[0] is not write:
+            self._last = (write, make())
+        items: T = self._last[1]
+        return items
+
     def lacks(self, capability: str) -> bool:
         """Whether the store has declared that it cannot do this."""
-        return not getattr(self.abilities[Kind.SEMANTIC], capability, True)
+        return not getattr(self.abilities[self.kind], capability, True)
 
 
 class Request(Protocol):
@@ -130,7 +142,7 @@ class Table:
 
     # --- life ---------------------------------------------------------------------------------
 
-    async def open(self, contenders: Sequence[Contender], directory: Path) -> None:
+    async def open(self, contenders: Sequence[Contender], directory: Path, kind: Kind) -> None:
         """Start a gateway a contender."""
         self._clock.tick()
         for contender in contenders:
@@ -145,7 +157,8 @@ class Table:
             await until(partial(_serves, gateway), seconds=PATIENCE_SECONDS)
             door = await open_door(IN_PROCESS, gateway)
             self._doors.append(door)
-            self.sides.append(Side(contender.name, door, await door.client.capabilities()))
+            abilities = await door.client.capabilities()
+            self.sides.append(Side(contender.name, door, abilities, kind))
 
     async def close(self) -> None:
         """Stop all of them."""
@@ -207,12 +220,12 @@ class Table:
 
 
 @contextmanager
-def table(contenders: Sequence[Contender], directory: Path) -> Iterator[Table]:
-    """Gateways of these stores, to be compared in this block."""
+def table(contenders: Sequence[Contender], directory: Path, kind: Kind) -> Iterator[Table]:
+    """Gateways of these stores, to be compared in this block by requests about such a kind."""
     with asyncio.Runner() as runner:
         made = Table(runner)
         try:
-            runner.run(made.open(contenders, directory))
+            runner.run(made.open(contenders, directory, kind))
             yield made
         finally:
             runner.run(made.close())

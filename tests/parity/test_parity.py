@@ -1,6 +1,6 @@
 """Every store that can be had on this machine gives the same answers to the same requests.
 
-`make parity` runs 2,000 random steps from a new seed; within `make test` it is a short run.
+`make parity` runs 2,000 random steps a family from a new seed; within `make test` it is a short run.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.conformance.residual.conftest import Loose, NoFilters, arrangement
+from tests.parity.families import FAMILIES, Family
 from tests.parity.machine import run
 from tests.parity.options import Options, say
 from tests.parity.sides import Contender, table
@@ -16,6 +17,7 @@ from tests.parity.sides import Contender, table
 from memplane_adapters.conformance.local_stores import Choice, Servers, choices
 from memplane_gateway.config import Settings
 
+EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES, ids=str)
 EMBEDDED = Contender("embedded", lambda settings: settings)
 
 
@@ -28,8 +30,8 @@ def contender(choice: Choice, servers: Servers) -> Contender:
     return Contender(choice.name, arrange)
 
 
-def at_hand(options: Options, servers: Servers, directory: Path) -> list[Contender]:
-    """The stores to compare, without those that cannot be had here (which fails in CI)."""
+def at_hand(options: Options, family: Family, servers: Servers, directory: Path) -> list[Contender]:
+    """The stores that keep a family, without those that cannot be had here (which fails in CI)."""
     every = choices()
     strange = set(options.stores) - {choice.name for choice in every}
     assert not strange, f"no such stores: {strange}; there are {[each.name for each in every]}"
@@ -37,8 +39,7 @@ def at_hand(options: Options, servers: Servers, directory: Path) -> list[Contend
     for choice in every:
         if options.stores and choice.name not in options.stores:
             continue
-        if choice.store is not None and not choice.store.vectors:
-            say(f"parity: without {choice.name}: it keeps no vectors, and only these are compared")
+        if choice.store is not None and not set(map(str, family.kinds)) <= set(choice.kinds):
             continue
         made = contender(choice, servers)
         try:
@@ -50,16 +51,18 @@ def at_hand(options: Options, servers: Servers, directory: Path) -> list[Contend
     return found
 
 
+@EVERY_FAMILY
 @pytest.mark.timeout(0)  # as long as the steps that were asked for take
-def test_stores_agree(options: Options, servers: Servers, tmp_path: Path) -> None:
-    stores = at_hand(options, servers, tmp_path / "looked")
+def test_stores_agree(options: Options, family: Family, servers: Servers, tmp_path: Path) -> None:
+    stores = at_hand(options, family, servers, tmp_path / "looked")
     if len(stores) < 2:
-        pytest.skip("there are not two stores to compare")
-    compare(stores, options, tmp_path)
+        pytest.skip(f"there are not two stores of {family} to compare")
+    compare(stores, options, family, tmp_path)
 
 
+@EVERY_FAMILY
 @pytest.mark.timeout(0)
-def test_pushdown_and_residual_agree(options: Options, tmp_path: Path) -> None:
+def test_pushdown_and_residual_agree(options: Options, family: Family, tmp_path: Path) -> None:
     """The same store, with filters evaluated by itself, in part, and by the gateway."""
     if options.stores:
         pytest.skip("other stores were asked for")
@@ -68,17 +71,17 @@ def test_pushdown_and_residual_agree(options: Options, tmp_path: Path) -> None:
         Contender("superset", arrangement(Loose)),
         Contender("no-pushdown", arrangement(NoFilters)),
     ]
-    compare(stores, options, tmp_path)
+    compare(stores, options, family, tmp_path)
 
 
-def compare(stores: list[Contender], options: Options, directory: Path) -> None:
+def compare(stores: list[Contender], options: Options, family: Family, directory: Path) -> None:
     """Run the machine on these stores; says what was compared."""
-    with table(stores, directory) as made:
+    with table(stores, directory, family.kinds[0]) as made:
         try:
-            run(made, options.steps, seed=options.seed)
+            run(made, family, options.steps, seed=options.seed)
         except BaseException as error:
             if options.seed is not None:
                 error.add_note(f"again: make parity ARGS='--seed {options.seed}'")
             raise
         finally:
-            say(f"parity: {made}; seed {options.seed}")
+            say(f"parity of {family}: {made}; seed {options.seed}")
