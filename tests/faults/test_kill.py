@@ -16,7 +16,7 @@ from tests.thorough import THOROUGH
 from memplane.v1 import memory_pb2, memory_service_pb2_grpc
 from memplane.v1 import memory_service_pb2 as svc
 
-ROUNDS = int(os.environ.get("MEMPLANE_TEST_KILL_ROUNDS", "50" if THOROUGH else "20"))
+ROUNDS = int(os.environ.get("MEMPLANE_TEST_KILL_ROUNDS", "50" if THOROUGH else "15"))
 START_ROUNDS = int(os.environ.get("MEMPLANE_TEST_START_ROUNDS", "8" if THOROUGH else "4"))
 SEED = int(os.environ.get("MEMPLANE_TEST_SEED", "0")) or random.SystemRandom().getrandbits(32)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pytest
 from tests.faults.figures import say
 from tests.faults.process import Gateway
+from tests.thorough import THOROUGH
 
 from memplane import (
     AsyncClient,
@@ -24,7 +25,7 @@ from memplane import (
     WriteResult,
 )
 
-ROUNDS = int(os.environ.get("MEMPLANE_TEST_RETRY_ROUNDS", "15"))
+ROUNDS = int(os.environ.get("MEMPLANE_TEST_RETRY_ROUNDS", "15" if THOROUGH else "10"))
 SEED = int(os.environ.get("MEMPLANE_TEST_SEED", "0")) or random.SystemRandom().getrandbits(32)
 KEY = "k"
 RIVAL = "written by a rival"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.thorough import THOROUGH
 
 from memplane_adapters.conformance.strategies import filters, population, simple_conditions
 from memplane_adapters.contract import (
@@ -78,7 +79,7 @@ def _row(fields: Fields) -> _Row:
 ROWS = [(fields, _row(fields)) for fields in population(200)]
 
 
-@settings(max_examples=2000)
+@settings(max_examples=2000 if THOROUGH else 600)
 @given(tree=filters() | simple_conditions() | simple_conditions().map(Negation))
 def test_expressions_agree_with_the_reference_evaluator(tree: Filter) -> None:
     planned = plan(tree, TYPED)

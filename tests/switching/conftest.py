@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.faults.days import environ_for
 from tests.faults.process import Gateway, room
+from tests.thorough import THOROUGH
 
 from memplane_adapters.conformance.local_stores import Choice, Servers, at_hand
 
@@ -43,7 +44,26 @@ def configured(
     return environ_for(adapter.name, servers.url(choice.store, directory), **ours), ""
 
 
-@pytest.fixture(params=at_hand(vectors=True), ids=str)
+STORES = at_hand(vectors=True)
+SHARED = {store.name: BY[number % len(BY)] for number, store in enumerate(STORES) if number}
+"""The one way of each store but the first, which has both: a thorough run has both on all."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the other way."""
+    left_out = {item for item in items if not THOROUGH and _other_way(item)}
+    if left_out:
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _other_way(item: pytest.Item) -> bool:
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    by, store = params.get("gateway"), params.get("choice")
+    return by in BY and isinstance(store, Choice) and SHARED.get(store.name, by) != by
+
+
+@pytest.fixture(params=STORES, ids=str)
 def choice(request: pytest.FixtureRequest) -> Choice:
     """A store."""
     made: Choice = request.param
