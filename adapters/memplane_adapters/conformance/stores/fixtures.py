@@ -273,9 +273,12 @@ def random_filters(request: pytest.FixtureRequest) -> int:
 
 
 @pytest_asyncio.fixture
-async def backend(backend_factory: BackendFactory) -> AsyncIterator[Backend]:
-    """The store under test, open and ready."""
+async def backend(
+    request: pytest.FixtureRequest, backend_factory: BackendFactory
+) -> AsyncIterator[Backend]:
+    """The store under test, open and ready. Skips, before it is opened, what it does not keep."""
     made = backend_factory()
+    _skip_what_is_not_kept(request, made)
     if made.vector is not None:
         await made.vector.open()
         await made.vector.ensure(COLLECTION)
@@ -288,19 +291,26 @@ async def backend(backend_factory: BackendFactory) -> AsyncIterator[Backend]:
         await made.key_value.close()
 
 
+def _skip_what_is_not_kept(request: pytest.FixtureRequest, made: Backend) -> None:
+    params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    asked = {*request.fixturenames, params.get("subject")}
+    if "points" in asked and made.vector is None:
+        pytest.skip("the store keeps no points")
+    if "key_values" in asked and made.key_value is None:
+        pytest.skip("the store keeps no key-values")
+
+
 @pytest.fixture
 def points(backend: Backend) -> Points:
     """The vector store, for cases about vectors and words."""
-    if backend.vector is None:
-        pytest.skip("the store keeps no points")
+    assert backend.vector is not None
     return Points(backend.vector)
 
 
 @pytest.fixture
 def key_values(backend: Backend) -> KeyValues:
     """The key-value store, for cases about what only it can do."""
-    if backend.key_value is None:
-        pytest.skip("the store keeps no key-values")
+    assert backend.key_value is not None
     return KeyValues(backend.key_value)
 
 
