@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from memplane_adapters.contract import (
     ConditionalWrite,
+    Durability,
     StoreError,
     StoreReason,
 )
@@ -134,6 +135,7 @@ class Gateway:
                 raise StartError(f"the control store: {error}", _exit_code(error)) from error
             # Its server may come back: until then no route serves.
             _log.warning("the control store failed", extra={"error": str(error)})
+        await self._check_outbox()
         self._router = Router(
             RouteMaker(self.settings, self._backends, self._clock, self._control).routes()
         )
@@ -159,6 +161,23 @@ class Gateway:
             self._draining,
             default_deadline_seconds=self.settings.default_deadline_seconds,
         )
+
+    async def _check_outbox(self) -> None:
+        """Refuses to let writes wait where they would not survive a loss of power."""
+        routes = self.settings.routes
+        spools = [
+            kind
+            for kind in ("semantic", "episodic", "procedural")
+            if getattr(routes, kind).on_backend_down == "spool"
+        ]
+        if not spools or self._control.shared:  # which is refused for another reason
+            return
+        reached = await self._control.ping()
+        if reached is not None and reached.level is not Durability.DISK:
+            raise StartError(
+                f"routes.{spools[0]}.on_backend_down: spool keeps writes in {self.settings.data_dir}, "
+                f"which a loss of power would empty ({reached.why}): choose a data_dir on a disk"
+            )
 
     def _control_store(self) -> ControlStore:
         name = self.settings.control.store

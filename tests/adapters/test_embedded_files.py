@@ -19,13 +19,15 @@ from memplane_adapters.conformance.stores.fixtures import COLLECTION, KeyValues,
 from memplane_adapters.contract import (
     Backend,
     Collection,
+    Durability,
     EmbeddingIdentity,
     Kind,
+    Reached,
     StoreError,
     StoreReason,
 )
 from memplane_adapters.embedded import ADAPTER, EmbeddedSettings, schema
-from memplane_adapters.embedded.filesystem import network_filesystem
+from memplane_adapters.embedded.filesystem import _NETWORK, filesystem
 
 
 def connect(directory: Path, path: str = "memplane.db") -> Backend:
@@ -145,24 +147,33 @@ _MOUNTS = r"""
     ],
 )
 def test_network_file_systems_are_known(path: str, kind: str | None) -> None:
-    assert network_filesystem(_MOUNTS, Path(path)) == kind
+    found = filesystem(_MOUNTS, Path(path))
+    assert (found if found in _NETWORK else None) == kind
 
 
 @pytest.mark.parametrize("mountinfo", ["", "nonsense", "1 2 3 - ", " - nfs", "1 2 3 4 / rw -"])
 def test_odd_mountinfo_is_no_reason_to_refuse(mountinfo: str) -> None:
-    assert network_filesystem(mountinfo, Path("/x")) is None
+    assert filesystem(mountinfo, Path("/x")) is None
 
 
 async def test_a_network_file_system_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "memplane_adapters.embedded.filesystem._network_kind", lambda directory: "nfs4"
-    )
+    monkeypatch.setattr("memplane_adapters.embedded.filesystem._kind", lambda directory: "nfs4")
     error = await refusal(connect(tmp_path))
     assert error.reason is StoreReason.MISCONFIGURED
     assert "nfs4" in str(error)
     assert str(tmp_path) in str(error)
+
+
+async def test_what_a_loss_of_power_empties_is_no_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memplane_adapters.embedded.filesystem._kind", lambda directory: "tmpfs")
+    store = key_values_of(connect(tmp_path)).store
+    await store.open()
+    assert await store.ping() == Reached(Durability.PROCESS, "its directory is on tmpfs")
+    await store.close()
 
 
 async def test_a_directory_is_made(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.disks import need_disk
 from tests.faults.process import Gateway, room
 from typer.testing import Result
 
@@ -41,6 +42,7 @@ def gateway_at(place: Path, url: str) -> Gateway:
 def target() -> Iterator[str]:
     """A gateway with three dead letters (d0, d1, d2: they were for another store), and one that waits."""
     with room() as place:
+        need_disk(place)
         with gateway_at(place, nobody()) as before, Client(before.address) as client:
             for number in range(3):
                 client.scope("n").put(Kind.PROCEDURAL, f"d{number}", value=number)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.disks import embedded_level
 from typer.testing import Result
 
 Run = Callable[..., Result]
@@ -50,7 +51,7 @@ def test_serve_says_where_it_listens_and_what_it_keeps(serve: Any, tmp_path: Pat
         assert address.startswith("127.0.0.1:")
         assert said[1] == f"  data: {tmp_path / 'data'}"
         assert said[2].startswith("  semantic   -> embedded, durability")
-        assert "durability DISK" in said[4]
+        assert f"durability {embedded_level()}" in said[4]
         assert any("words, not meaning" in line for line in said)
         assert not any("authentication" in line for line in said)
         assert f"--target localhost:{address.rsplit(':')[1]}" in said[-1]

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.disks import need_disk
 from tests.faults.days import NO_RETRIES
 from tests.faults.process import Gateway, until
 from tests.faults.test_beside import server_of
@@ -35,6 +36,7 @@ def store(route: tuple[str, Kind], tmp_path: Path) -> Iterator[servers.Server]:
 @pytest.fixture
 def gateway(route: tuple[str, Kind], store: servers.Server, tmp_path: Path) -> Iterator[Gateway]:
     """A gateway whose writes wait while the server is down."""
+    need_disk(tmp_path)
     adapter, kind = route
     place = tmp_path / "gateway"
     place.mkdir()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.disks import need_disk
 from tests.gateway.flaky import DOWN, until
 from tests.gateway.test_control import RemoteSettings, Server, probe, refusal
 
@@ -46,6 +47,7 @@ def spooling(
     directory: Path, server: Server, *, name: str = "main", kinds: tuple[Kind, ...] = KINDS
 ) -> Settings:
     """A gateway whose writes of these kinds wait for the server; `name` is the store's, and its place."""
+    need_disk(directory)
     given = settings_in(directory)
     remote = RemoteSettings(adapter="remote", settings=EmbeddedSettings(name), server=server)
     routes = given.routes
@@ -140,6 +142,17 @@ async def test_a_gateway_starts_while_its_stores_are_down(tmp_path: Path, server
             assert (status[kind].serving, figures.waiting, figures.dead) == (False, 1, 0)
             (entry,) = await client.list_outbox(kind)
             assert (figures.oldest_time, figures.size_bytes > 0) == (entry.spool_time, True)
+
+
+async def test_an_outbox_in_memory_is_refused(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = spooling(tmp_path, server)
+    monkeypatch.setattr("memplane_adapters.embedded.filesystem._kind", lambda directory: "tmpfs")
+    gateway = Gateway(settings)
+    with pytest.raises(StartError, match=r"loss of power would empty .*tmpfs.*data_dir on a disk"):
+        await gateway.start()
+    await gateway.stop()
 
 
 async def test_one_route_takes_writes_while_its_store_is_down(

@@ -37,6 +37,8 @@ class Connected:
     writer: Writer
     readers: Readers
     indexes: Indexes
+    in_memory: str | None
+    """The type of the file system, where it is one that a loss of power empties."""
     collections: dict[Kind, Collection] = field(default_factory=dict)
     """What was ensured, now or earlier."""
 
@@ -137,6 +139,7 @@ def _connect(path: Path) -> Connected:
                 writer=Writer(connection, path, indexes.publish),
                 readers=Readers(path, lambda: _reader(path)),
                 indexes=indexes,
+                in_memory=filesystem.memory_filesystem(path.parent),
                 collections=collections,
             )
         except sqlite3.Error as error:

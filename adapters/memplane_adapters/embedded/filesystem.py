@@ -17,6 +17,7 @@ _NETWORK = frozenset(
     | {"fuse.s3fs", "fuse.mount-s3", "fuse.goofys", "fuse.gcsfuse", "fuse.rclone"}
     | {"fuse.blobfuse", "fuse.blobfuse2"}
 )
+_IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
@@ -28,8 +29,8 @@ def prepare(directory: Path) -> None:
         raise errors.from_os(error, directory) from error
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         raise _not_ours(directory)
-    kind = _network_kind(directory)
-    if kind is not None:
+    kind = _kind(directory)
+    if kind in _NETWORK:
         raise StoreError(
             StoreReason.MISCONFIGURED,
             f"{directory} is on a network file system ({kind}), where SQLite files get damaged; "
@@ -47,8 +48,14 @@ def prepare_file(path: Path) -> None:
         raise errors.from_os(error, path) from error
 
 
-def network_filesystem(mountinfo: str, path: Path) -> str | None:
-    """The type of the network file system that an absolute path is on, by /proc/self/mountinfo."""
+def memory_filesystem(directory: Path) -> str | None:
+    """The type of the file system in memory that a directory is on, where the machine tells."""
+    kind = _kind(directory)
+    return kind if kind in _IN_MEMORY else None
+
+
+def filesystem(mountinfo: str, path: Path) -> str | None:
+    """The type of the file system that an absolute path is on, by /proc/self/mountinfo."""
     best, found = -1, ""
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")
@@ -59,17 +66,17 @@ def network_filesystem(mountinfo: str, path: Path) -> str | None:
         # Of several mounts on one directory the last one counts.
         if path.is_relative_to(mount) and len(mount.parts) >= best:
             best, found = len(mount.parts), kinds[0]
-    return found if found in _NETWORK else None
+    return found or None
 
 
-def _network_kind(directory: Path) -> str | None:
+def _kind(directory: Path) -> str | None:
     if not sys.platform.startswith("linux"):
         return None
     try:
         mountinfo = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
     except OSError:
         return None
-    return network_filesystem(mountinfo, directory)
+    return filesystem(mountinfo, directory)
 
 
 def _not_ours(path: Path) -> StoreError:

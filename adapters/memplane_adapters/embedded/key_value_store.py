@@ -28,7 +28,7 @@ CAPABILITIES = Capabilities(
     exact_count=True,
     read_your_writes=True,
     atomic=True,
-    durability=(Durability.DISK,),
+    durability=(Durability.PROCESS, Durability.DISK),
     isolation="column",
 )
 

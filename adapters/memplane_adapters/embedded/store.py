@@ -17,6 +17,7 @@ from memplane_adapters.contract import (
     Kind,
     Page,
     Predicate,
+    Reached,
     Scan,
     Scope,
     Stats,
@@ -50,7 +51,7 @@ class EmbeddedStore:
     async def close(self) -> None:
         await asyncio.to_thread(self._database.close, self)
 
-    async def ping(self) -> Durability:
+    async def ping(self) -> Durability | Reached:
         with self._database.call(self) as connected:
 
             def look(transaction: Transaction) -> None:
@@ -58,6 +59,8 @@ class EmbeddedStore:
                 transaction.connection.execute("select count(*) from collection").fetchone()
 
             await connected.writer.run(look)
+            if connected.in_memory is not None:
+                return Reached(Durability.PROCESS, f"its directory is on {connected.in_memory}")
         return Durability.DISK
 
     async def delete(self, deletes: Sequence[Delete]) -> list[WriteResult]:

@@ -41,7 +41,7 @@ CAPABILITIES = Capabilities(
     exact_count=True,
     read_your_writes=True,
     vectorless=True,
-    durability=(Durability.DISK,),
+    durability=(Durability.PROCESS, Durability.DISK),
     isolation="column",
 )
 
