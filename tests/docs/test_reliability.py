@@ -65,6 +65,11 @@ def test_numbered_cases_of_the_suite_stand_in_their_rows() -> None:
                     assert row not in ROWS or name in named[row], f"{name} is not in row {row}"
 
 
+def test_every_test_that_the_page_names_is_there() -> None:
+    for file, name in _NAME.findall(PAGE.read_text("utf-8")):
+        assert name in cases(place(file)), f"{file} has no {name}"
+
+
 def test_what_several_gateways_are_put_through_stands_there() -> None:
     section = PAGE.read_text("utf-8").partition("\n## Several gateways\n")[2]
     named: set[tuple[str, str]] = set()

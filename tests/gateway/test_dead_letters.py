@@ -25,11 +25,12 @@ from tests.gateway.flaky import (
     write_past,
 )
 
-from memplane_adapters.contract import Kind, StoreReason, Write
+from memplane_adapters.contract import Kind, StoreError, StoreReason, Write, WriteResult
 from memplane_gateway.deadline import set_deadline
 from memplane_gateway.errors import Code, MemplaneError, Reason, is_ambiguous
 from memplane_gateway.memory.model import (
     Must,
+    Outcome,
     Precondition,
     Selection,
     Update,
@@ -71,6 +72,23 @@ async def test_a_full_outbox_says_so(tmp_path: Path) -> None:
     house.store.down = True
     await house.put("x" * 500, "b")
     await house.close()
+
+
+async def test_a_full_disk_says_so(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.store.down = True
+    await house.put(1, "a")
+
+    async def full(*_: object, **__: object) -> list[WriteResult]:
+        raise StoreError(StoreReason.EXHAUSTED, "no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.slow, "put", full)
+        error = await refusal(house.put(1, "b"))
+    assert isinstance(error, MemplaneError)
+    assert (error.code, error.reason) == (Code.RESOURCE_EXHAUSTED, Reason.OUTBOX_FULL)
+    assert house.outbox.standing.waiting == 1
+    assert (await house.put(2, "b")).outcome is Outcome.SPOOLED
+    assert await stored(house, "b") == 2
 
 
 async def test_an_outbox_that_waits_for_too_long_takes_no_more(tmp_path: Path) -> None:
