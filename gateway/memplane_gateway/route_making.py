@@ -229,19 +229,9 @@ class RouteMaker:
 
         Raises StartError where waiting makes no sense, or would not be seen by others.
         """
-        setting = f"routes.{kind.value}.on_backend_down"
+        if refusal := self._settings.spool_refusal(kind.value):
+            raise StartError(f"routes.{kind.value}.on_backend_down: {refusal}")
         spool = route.on_backend_down == "spool"
-        if spool and self._settings.stores[route.store].adapter == EMBEDDED:
-            raise StartError(
-                f"{setting}: spool is for stores on a server; the embedded store {route.store!r} is "
-                "in this process, and down when the gateway is"
-            )
-        if spool and self._control.shared:
-            raise StartError(
-                f"{setting}: spool keeps writes in this gateway alone, and the control store "
-                f"{self._control.name!r} is shared with others that would not see them: name an "
-                "embedded control store, or say reject"
-            )
         wanted = self._settings.outbox
         limits = Limits(wanted.max_bytes, wanted.max_age_seconds) if spool else None
         place = self._place_of(route.store)

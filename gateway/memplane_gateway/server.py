@@ -90,6 +90,8 @@ class RouteInfo:
     embedder: str
     search: str
     error: str
+    spools: bool
+    """Whether writes wait while it does not serve."""
 
 
 class Gateway:
@@ -323,6 +325,7 @@ def _info(route: Route) -> RouteInfo:
         embedder=str(route.embedding) if route.embedding is not None else "",
         search=route.search,
         error="" if state.error is None else route.failure(state.error).message,
+        spools=route.spools,
     )
 
 

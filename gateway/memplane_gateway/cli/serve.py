@@ -80,7 +80,8 @@ def lines(settings: Settings, gateway: Gateway) -> list[str]:
         adapter = "" if route.store == route.adapter else f" ({route.adapter})"
         line = f"  {route.kind:<10} -> {route.store}{adapter}, "
         if route.error:
-            said.append(f"{line}NOT SERVING: {route.error}")
+            waits = "; writes wait in the outbox" if route.spools else ""
+            said.append(f"{line}NOT SERVING: {route.error}{waits}")
             continue
         line += f"durability {route.durability}{f' ({route.why})' if route.why else ''}"
         if route.embedder:

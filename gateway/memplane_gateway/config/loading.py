@@ -135,7 +135,12 @@ class _Checker:
         if settings is None:
             return None
         self._listening(settings)
-        return settings.model_copy(update={"stores": stores, "embedders": embedders})
+        whole = settings.model_copy(update={"stores": stores, "embedders": embedders})
+        if not self._problems:  # else a store may be missing
+            for _, kind in _ROUTES:
+                if refusal := whole.spool_refusal(kind):
+                    self._add(Problem("on_backend_down", refusal), ("routes", kind))
+        return whole
 
     def _settings(self, values: dict[str, Any]) -> Settings | None:
         try:

@@ -261,6 +261,24 @@ class Settings(_Part):
         """Whether other gateways may have the same control store: one process owns an embedded one."""
         return self.stores[self.control.store].adapter != EMBEDDED
 
+    def spool_refusal(self, kind: str) -> str:
+        """Why the writes of a kind must not wait for their store, although they are to; or nothing."""
+        route = getattr(self.routes, kind)
+        if route.on_backend_down != "spool":
+            return ""
+        if self.stores[route.store].adapter == EMBEDDED:
+            return (
+                f"spool is for stores on a server; the embedded store {route.store!r} is in this "
+                "process, and down when the gateway is"
+            )
+        if self.control_is_shared:
+            return (
+                f"spool keeps writes in this gateway alone, and the control store "
+                f"{self.control.store!r} is shared with others that would not see them: name an "
+                "embedded control store, or say reject"
+            )
+        return ""
+
     @property
     def file(self) -> Path | None:
         """The YAML file that was read."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from memplane_gateway.config import Settings, load
+from memplane_gateway.config import ConfigError, Settings, load
 
 CANARY = "canary-5f2a9c"
 Said = Callable[..., list[str]]
@@ -108,11 +108,14 @@ def test_nested_variables_reach_everything(qdrant: Any) -> None:
 def test_what_becomes_of_writes_while_a_store_is_down() -> None:
     assert load(environ={}).routes.semantic.on_backend_down == "reject"
     write(
-        "routes: {episodic: {on_backend_down: SPOOL}, procedural: {on_backend_down: Reject}}\n"
+        "routes: {episodic: {store: q, on_backend_down: SPOOL}, "
+        "procedural: {on_backend_down: Reject}}\n"
+        "stores: {q: {adapter: qdrant, url: 'http://q'}}\n"
         "outbox: {max_bytes: 1_048_576}\n"
     )
     settings = load(
         environ={
+            "MEMPLANE_ROUTES__SEMANTIC__STORE": "q",
             "MEMPLANE_ROUTES__SEMANTIC__ON_BACKEND_DOWN": "Spool",
             "MEMPLANE_OUTBOX__MAX_BYTES": "2097152",
             "MEMPLANE_OUTBOX__MAX_AGE_SECONDS": "60",
@@ -125,6 +128,23 @@ def test_what_becomes_of_writes_while_a_store_is_down() -> None:
     assert said == ["spool", "spool", "reject"]
     assert (settings.outbox.max_bytes, settings.outbox.max_age_seconds) == (2 * 1024**2, 60.0)
     assert load(environ={}).outbox.max_bytes == 1024**2
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("", "spool is for stores on a server"),
+        ("control: {store: r}\nstores: {q: {adapter: qdrant, url: 'http://q'}, r: {adapter: redis, url: 'redis://r'}}\n",
+         "is shared with others"),
+    ],
+)  # fmt: skip
+def test_where_writes_cannot_wait_the_configuration_says_so(more: str, said: str) -> None:
+    store = "q" if more else "embedded"
+    write(f"routes: {{semantic: {{store: {store}, on_backend_down: spool}}}}\n{more}")
+    with pytest.raises(ConfigError) as caught:
+        load(environ={})
+    assert "routes.semantic.on_backend_down: " in str(caught.value)
+    assert said in str(caught.value)
 
 
 def test_words_of_a_file_stay_words() -> None:
