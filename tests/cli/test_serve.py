@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -43,9 +42,7 @@ def memplane(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_serve_says_where_it_listens_and_what_it_keeps(serve: Any, tmp_path: Path) -> None:
-    started = time.monotonic()
     with serve(tmp_path, "--data", "data", "--listen", "127.0.0.1:0") as (process, said):
-        took = time.monotonic() - started
         address = said[0].rsplit(" ", 1)[1]
         assert said[0].startswith("memplane ")
         assert address.startswith("127.0.0.1:")
@@ -58,7 +55,6 @@ def test_serve_says_where_it_listens_and_what_it_keeps(serve: Any, tmp_path: Pat
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     assert (tmp_path / "data" / "memplane.db").exists()
-    assert took < 10  # 1.0 s on an idle machine; this one may be busy
 
 
 def test_serve_ends_well_with_sigint(serve: Any, tmp_path: Path) -> None:

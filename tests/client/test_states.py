@@ -20,7 +20,7 @@ from memplane import AsyncClient, Client, Outcome, Scope, State, StateConflict
 from .conftest import FakeGateway
 from .resending import AsyncResending, Resending
 
-WRITERS = 32
+WRITERS = 20
 ROUNDS = 5
 
 

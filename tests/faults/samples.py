@@ -137,4 +137,11 @@ def requests() -> dict[str, list[Message]]:
         ],
         "GetCapabilities": [admin_service_pb2.GetCapabilitiesRequest()],
         "GetStatus": [admin_service_pb2.GetStatusRequest()],
+        "ListOutboxEntries": [
+            admin_service_pb2.ListOutboxEntriesRequest(
+                kind=messages.SEMANTIC, dead=True, page_size=2
+            )
+        ],
+        "RetryOutboxEntries": [admin_service_pb2.RetryOutboxEntriesRequest(ids=["semantic-1"])],
+        "DropOutboxEntries": [admin_service_pb2.DropOutboxEntriesRequest(ids=["procedural-1"])],
     }

@@ -277,12 +277,13 @@ async def test_a_holder_that_was_taken_over_does_not_say_that_it_has_written(
 
 
 async def test_a_lease_that_ran_out_and_that_nobody_took_is_proof_enough(tmp_path: Path) -> None:
-    async with beside(tmp_path, seconds=0.05) as (first, second):
+    # Long enough that a busy machine sends the write before it runs out.
+    async with beside(tmp_path, seconds=0.4) as (first, second):
         first.store.open.clear()
         call = asyncio.create_task(first.memories.put(CALLER, [put(1)]))
         await first.store.reached.wait()
         first.control.down = True
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
         first.control.down = False
         first.store.open.set()
         (written,) = await call
