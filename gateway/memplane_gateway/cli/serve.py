@@ -22,12 +22,17 @@ Listen = Annotated[
     str | None,
     typer.Option("--listen", help=r"host:port, \[v6]:port or unix:PATH; port 0 takes a free one."),
 ]
+UntilEof = Annotated[
+    bool,
+    typer.Option("--until-eof", help="Stop when standard input ends, too: with who started it."),
+]
 
 
 def serve(
     config: options.Config = None,
     data: options.Data = None,
     listen: Listen = None,
+    until_eof: UntilEof = False,
     port: Annotated[str | None, typer.Option("--port", hidden=True)] = None,
 ) -> None:
     """Start the gateway. Without any configuration: the embedded store, on this machine alone."""
@@ -36,6 +41,10 @@ def serve(
             f"there is none; the address is one option: --listen 127.0.0.1:{port}",
             param_hint="--port",
         )
+    if until_eof:
+        from memplane_gateway.cli.until_eof import stop_at_eof
+
+        stop_at_eof()
     from memplane_gateway.cli.settings import read_settings
 
     settings = read_settings(config, data=data, listen=listen)
