@@ -30,6 +30,8 @@ NAMES: Final = {
     "LoopChannels": "ThreadChannels",
     "StopAsyncIteration": "StopIteration",
     "_async": "_sync",
+    "async_local": "local",
+    "async_opened": "opened",
 }
 # AsyncClient -> Client, AsyncIterator -> Iterator
 ASYNC_NAME: Final = re.compile(r"Async([A-Z]\w*)")

@@ -16,11 +16,13 @@ import pytest
 import memplane
 from memplane import (
     AsyncClient,
+    AsyncLocalClient,
     AsyncMemoryList,
     AsyncScope,
     AsyncSession,
     AsyncState,
     Client,
+    LocalClient,
     MemoryList,
     Scope,
     Session,
@@ -67,6 +69,7 @@ def test_the_sync_client_is_up_to_date() -> None:
     ("asynchronous", "sync"),
     [
         (AsyncClient, Client),
+        (AsyncLocalClient, LocalClient),
         (AsyncScope, Scope),
         (AsyncMemoryList, MemoryList),
         (AsyncSession, Session),
@@ -83,6 +86,12 @@ def test_the_twins_agree(asynchronous: type, sync: type) -> None:
 
     assert surface(asynchronous) == surface(sync)
     assert not any(map(inspect.iscoroutinefunction, vars(sync).values()))
+
+
+def test_the_twin_functions_agree() -> None:
+    asynchronous = str(inspect.signature(memplane.async_local))
+    assert asynchronous.replace("Async", "") == str(inspect.signature(memplane.local))
+    assert not inspect.iscoroutinefunction(memplane.local)
 
 
 def test_what_is_exported_is_there_and_documented() -> None:

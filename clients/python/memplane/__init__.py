@@ -12,11 +12,13 @@ with Client("localhost:50051") as client:
         print(hit.relevance, hit.memory.text)
 ```
 
+`memplane.local("memories")` returns a client with a gateway of its own, where none runs.
 `AsyncClient` is the same with `await`. The messages of the contract itself are in `memplane.v1`.
 """
 
 from memplane import fields
 from memplane._async.client import AsyncClient
+from memplane._async.local import AsyncLocalClient, async_local
 from memplane._async.reading import AsyncMemoryList
 from memplane._async.scope import AsyncScope
 from memplane._async.session import AsyncSession
@@ -43,6 +45,7 @@ from memplane._errors import (
     DataLoss,
     DeadlineExceeded,
     FailedPrecondition,
+    GatewayNotStarted,
     Internal,
     InvalidArgument,
     MemplaneError,
@@ -86,6 +89,7 @@ from memplane._status import (
     Status,
 )
 from memplane._sync.client import Client
+from memplane._sync.local import LocalClient, local
 from memplane._sync.reading import MemoryList
 from memplane._sync.scope import Scope
 from memplane._sync.session import Session
@@ -99,6 +103,7 @@ __all__ = [
     "Aborted",
     "AlreadyExists",
     "AsyncClient",
+    "AsyncLocalClient",
     "AsyncMemoryList",
     "AsyncScope",
     "AsyncSession",
@@ -122,11 +127,13 @@ __all__ = [
     "FailedPrecondition",
     "FilterLike",
     "FilterReport",
+    "GatewayNotStarted",
     "Health",
     "Hit",
     "Internal",
     "InvalidArgument",
     "Kind",
+    "LocalClient",
     "Memory",
     "MemoryList",
     "MemplaneError",
@@ -169,6 +176,8 @@ __all__ = [
     "WriteResult",
     "WriteResults",
     "__version__",
+    "async_local",
     "attr",
     "fields",
+    "local",
 ]

@@ -182,6 +182,32 @@ class FailedPrecondition(MemplaneError):
     code = Code.FAILED_PRECONDITION
 
 
+class GatewayNotStarted(FailedPrecondition):
+    """`memplane.local` could not start a gateway; the message holds the gateway's own words.
+
+    Attributes:
+        status: The exit status of the gateway, 78 where its configuration is wrong or another gateway
+            has the directory; the number of a signal that ended it, negative. None where none was run.
+        said: What the gateway said of it; "" for nothing.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        said: str = "",
+        **details: Unpack[Details],
+    ) -> None:
+        super().__init__(message, **details)
+        self.status: int | None = status
+        self.said: str = said
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make = functools.partial(type(self), status=self.status, said=self.said, **self.details())
+        return make, (self.message,)
+
+
 class Unimplemented(MemplaneError):
     """The route's store cannot do this, or the gateway is older than this library."""
 

@@ -1,13 +1,21 @@
-"""What waits differently in the two clients: a pause, and what a function of the caller gives."""
+"""What waits differently in the two clients: a pause, work that blocks, and a function of the caller."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import time
-from typing import Any
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from memplane._errors import InvalidArgument
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+Opened = TypeVar("Opened", bound=AbstractAsyncContextManager[Any])
 
 
 class AsyncWaiting:
@@ -17,6 +25,11 @@ class AsyncWaiting:
     async def pause(seconds: float) -> None:
         """Lets time pass."""
         await asyncio.sleep(seconds)
+
+    @staticmethod
+    async def work(function: Callable[[], Result]) -> Result:
+        """What a function gives that blocks: it runs in another thread."""
+        return await asyncio.to_thread(function)
 
     @staticmethod
     async def answer(given: Any) -> Any:
@@ -33,6 +46,11 @@ class Waiting:
         time.sleep(seconds)
 
     @staticmethod
+    def work(function: Callable[[], Result]) -> Result:
+        """What a function gives that blocks."""
+        return function()
+
+    @staticmethod
     def answer(given: Any) -> Any:
         """What a function has given.
 
@@ -46,3 +64,45 @@ class Waiting:
                 "change", "is an async function; this client takes plain ones, AsyncClient both"
             )
         return given
+
+
+class AsyncOpening(Generic[Opened]):
+    """What opens something: to be awaited, or entered at once (`async with`)."""
+
+    def __init__(self, opening: Coroutine[Any, Any, Opened]) -> None:
+        self._opening = opening
+        self._opened: Opened | None = None
+
+    def __await__(self) -> Generator[Any, Any, Opened]:
+        return self._opening.__await__()
+
+    async def __aenter__(self) -> Opened:
+        self._opened = await self._opening
+        await self._opened.__aenter__()
+        return self._opened
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._opened is not None, "entered"
+        await self._opened.__aexit__(kind, error, traceback)
+
+
+def async_opened(
+    function: Callable[Given, Coroutine[Any, Any, Opened]],
+) -> Callable[Given, AsyncOpening[Opened]]:
+    """Makes `async with function(...)` mean `async with await function(...)`."""
+
+    @functools.wraps(function)
+    def opening(*args: Given.args, **named: Given.kwargs) -> AsyncOpening[Opened]:
+        return AsyncOpening(function(*args, **named))
+
+    return opening
+
+
+def opened(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """Nothing: what a plain function returns can be entered."""
+    return function
