@@ -36,10 +36,14 @@ def test_every_snippet_has_a_language_that_is_tested() -> None:
 
 
 @pytest.mark.parametrize("code", snippets("python"))
-def test_python(code: str, gateway: str) -> None:
+def test_python(code: str, gateway: str, tmp_path: Path) -> None:
     code = code.replace("localhost:50051", gateway)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     if "print(hit" in code:
