@@ -57,8 +57,11 @@ def test_times_sort_as_bytes(micros: int) -> None:
         ("rediss://u:p%40w@h:1/0", {"url": "rediss://h:1/0", "username": "u", "password": "p@w"}),
         ("//:pw@h", {"url": "redis://h", "password": "pw"}),
         (
-            "//h?prefix=a&timeout=2.5&wait_replicas=1",
-            {"url": "redis://h", "prefix": "a", "timeout": 2.5, "wait_replicas": 1},
+            "//h?prefix=a&timeout=2.5&wait_replicas=1&wait_fsync=1",
+            {
+                **{"url": "redis://h", "prefix": "a", "timeout": 2.5},
+                **{"wait_replicas": 1, "wait_fsync": 1.0},
+            },
         ),
     ],
 )
@@ -80,6 +83,8 @@ def test_from_url(url: str, keys: dict[str, object]) -> None:
         ({"timeout": 0.0}, "timeouts"),
         ({"wait_replicas": -1}, "wait_replicas"),
         ({"wait_timeout": 10.0}, "wait_timeout"),
+        ({"wait_fsync": -1.0}, "wait_fsync"),
+        ({"wait_fsync": 9.5}, "below timeout"),
     ],
 )
 def test_settings_that_cannot_be(keys: dict[str, Any], said: str) -> None:

@@ -11,8 +11,9 @@ another question, and later writes come behind it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,8 +27,8 @@ from memplane_adapters.redis.settings import RedisSettings
 _READERS: Final = 2
 _WRITERS: Final = 1
 """One, so that writes come to Redis in the order in which they are asked for."""
-_WAITING_WRITERS: Final = 8
-"""Where writes wait for replicas."""
+WAITERS: Final = 8
+"""For those who wait for an fsync or for replicas."""
 _BATCH: Final = 256
 """About how many commands go out together."""
 
@@ -138,6 +139,7 @@ class Engine:
         self._settings = settings
         self._reads: Lanes | None = None
         self._writes: Lanes | None = None
+        self._waits: Lanes | None = None
         self._under_way = 0
         self._idle: Final = asyncio.Event()
         self._idle.set()
@@ -145,16 +147,18 @@ class Engine:
     async def open(self) -> None:
         """Nothing is sent."""
         if self._reads is None:
-            writers = _WAITING_WRITERS if self._settings.wait_replicas else _WRITERS
             self._reads = Lanes(self._settings, _READERS)
-            self._writes = Lanes(self._settings, writers)
+            self._writes = Lanes(self._settings, _WRITERS)
+            self._waits = Lanes(self._settings, WAITERS)
 
     async def close(self) -> None:
         """Wait for the calls under way, and close the connections."""
-        lanes, self._reads, self._writes = (self._reads, self._writes), None, None
+        lanes = self._reads, self._writes, self._waits
+        self._reads = self._writes = None
+        await self._idle.wait()
+        self._waits = None  # only now: calls under way may still come to it
         for each in lanes:
             if each is not None:
-                await self._idle.wait()
                 await each.close()
 
     @property
@@ -173,40 +177,40 @@ class Engine:
         """As `read`, but what Redis refuses is an exception among the answers."""
         return await self._call(self._reads, commands)
 
-    async def write(
-        self, commands: Sequence[Command], *, last: Command | None = None
-    ) -> list[Reply]:
-        """Answers to commands that change something; a StoreError stands for one that failed.
+    async def wait(self, commands: Sequence[Command]) -> list[Reply]:
+        """As `ask`, for commands that take their time."""
+        return await self._call(self._waits, commands)
 
-        `last` comes behind them, whatever has to be sent again.
-        """
-        replies = await self._call(self._writes, commands, last)
+    async def write(self, commands: Sequence[Command]) -> list[Reply]:
+        """Answers to commands that change something; a StoreError stands for one that failed."""
+        replies = await self._call(self._writes, commands)
         return [
             errors.from_exchange(reply) if isinstance(reply, Exception) else reply
             for reply in replies
         ]
 
-    async def _call(
-        self, lanes: Lanes | None, commands: Sequence[Command], last: Command | None = None
-    ) -> list[Reply]:
+    async def _call(self, lanes: Lanes | None, commands: Sequence[Command]) -> list[Reply]:
         if lanes is None:
             raise closed()
-        self._under_way += 1
-        self._idle.clear()
-        if last is not None:
-            commands = [*commands, last]
-        try:
+        with self.under_way():
             replies = await lanes.call(commands)
             again = [
                 index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)
             ]
             if again:  # Redis has forgotten its scripts, or never knew them
-                again += [len(commands) - 1] if last is not None else []
                 load: list[Command] = [(b"SCRIPT", b"LOAD", each.text) for each in scripts.ALL]
                 answers = await lanes.call([*load, *(commands[index] for index in again)])
                 for index, answer in zip(again, answers[len(load) :], strict=True):
                     replies[index] = answer
             return replies
+
+    @contextlib.contextmanager
+    def under_way(self) -> Iterator[None]:
+        """A call of several exchanges, for which `close` waits."""
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            yield
         finally:
             self._under_way -= 1
             if not self._under_way:

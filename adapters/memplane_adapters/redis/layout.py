@@ -12,6 +12,7 @@ and one script can touch all of it:
                                           :mark           whether the namespace is registered
     <prefix>:{<kind>/<tenant>}:namespaces                 sorted set: the registry (see `registry`)
     <prefix>:tenants:<kind>                               set of tenants
+    <prefix>:barrier                                      empty (see `acks`)
 
 Parts are percent-encoded, all but letters, digits and "-._~"; so none can hold what separates them.
 Members of sorted sets have the score 0 and are ordered by their bytes: numbers are eight bytes,
@@ -87,6 +88,11 @@ def registry(prefix: str, tenant: str, kind: Kind) -> bytes:
 def tenants(prefix: str, kind: Kind) -> bytes:
     """The key of the set of tenants."""
     return f"{prefix}:tenants:{kind.value}".encode()
+
+
+def barrier(prefix: str) -> bytes:
+    """The key of the write that changes nothing."""
+    return f"{prefix}:barrier".encode()
 
 
 def latest_first(micros: int) -> bytes:

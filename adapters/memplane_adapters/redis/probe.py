@@ -19,8 +19,12 @@ COMMANDS: Final[tuple[Command, ...]] = (
     (b"CONFIG", b"GET", b"no-appendfsync-on-rewrite"),
     (b"CONFIG", b"GET", b"maxmemory-policy"),
 )
+ASK_FSYNC: Final[Command] = (b"WAITAOF", 1, 0, 1)
+"""Behind these where writes are to wait for their fsync: is that understood, and allowed?"""
 LEAST_VERSION: Final = (5, 0)
 """The first server that tells its replicas what a script did, and not to run it, too."""
+LEAST_VERSION_FSYNC: Final = (7, 2)
+"""The first one with WAITAOF. Valkey shows 7.2 as the version of Redis that it is like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +33,16 @@ class Findings:
 
     info: Mapping[str, str]
     config: Mapping[str, str]
+    fsync: Reply = None
+    """What it answered to ASK_FSYNC; None if it was not asked."""
 
 
 def read(replies: list[Reply]) -> Findings:
-    """The answers to COMMANDS; a managed server may refuse the CONFIG ones. Raises StoreError."""
+    """The answers to COMMANDS, and maybe to ASK_FSYNC. Raises StoreError.
+
+    A managed server may refuse the CONFIG ones.
+    """
+    replies, fsync = replies[: len(COMMANDS)], replies[len(COMMANDS) :]
     config: dict[str, str] = {}
     for index, reply in enumerate(replies):
         if isinstance(reply, Exception) and not (index > 1 and isinstance(reply, ResponseError)):
@@ -41,7 +51,8 @@ def read(replies: list[Reply]) -> Findings:
             texts = [_text(each) for each in reply]
             config |= dict(zip(texts[::2], texts[1::2], strict=True))
     lines = (line.partition(":") for line in _text(replies[1]).splitlines())
-    return Findings({name: value for name, colon, value in lines if colon}, config)
+    info = {name: value for name, colon, value in lines if colon}
+    return Findings(info, config, *fsync)
 
 
 def judge(findings: Findings) -> Reached:
@@ -56,6 +67,8 @@ def _why(findings: Findings) -> str:
         return "appendonly no"
     paused = findings.config.get("no-appendfsync-on-rewrite", "no")
     shown = f"appendfsync {findings.config.get('appendfsync', 'not told')}"
+    if findings.fsync is not None:
+        return f"{shown}, each write waits for its fsync"
     return shown if paused == "no" else f"{shown}, no-appendfsync-on-rewrite {paused}"
 
 
@@ -73,6 +86,9 @@ def _level(findings: Findings) -> Durability:
             f"its maxmemory-policy is {policy}, so it may throw memories away; "
             'set "maxmemory-policy noeviction"'
         )
+    if findings.fsync is not None:
+        _check_fsync(findings)
+        return Durability.DISK
     if info.get("aof_enabled") != "1":
         return Durability.BUFFERED
     kept = config.get("appendfsync") == "always"
@@ -81,11 +97,30 @@ def _level(findings: Findings) -> Durability:
 
 
 def _check_version(version: str) -> None:
+    if _numbers(version) < LEAST_VERSION:
+        raise _misconfigured(f"it is Redis {version}; 5.0 or newer is needed")
+
+
+def _numbers(version: str) -> tuple[int, int]:
     numbers = version.split(".")
     if len(numbers) < 2 or not all(number.isdecimal() for number in numbers[:2]):
         raise StoreError(StoreReason.PROTOCOL, f"a Redis of version {version!r}")
-    if (int(numbers[0]), int(numbers[1])) < LEAST_VERSION:
-        raise _misconfigured(f"it is Redis {version}; 5.0 or newer is needed")
+    return int(numbers[0]), int(numbers[1])
+
+
+def _check_fsync(findings: Findings) -> None:
+    """Whether writes can wait for their fsync, as `wait_fsync` says."""
+    version = findings.info.get("redis_version", "")
+    if _numbers(version) < LEAST_VERSION_FSYNC:
+        raise _misconfigured(f"wait_fsync needs Redis 7.2 or newer, or Valkey; it is {version}")
+    if findings.info.get("aof_enabled") != "1":
+        raise _misconfigured('wait_fsync needs an append-only file; set "appendonly yes"')
+    if findings.config.get("appendfsync") == "no":
+        raise _misconfigured(
+            'wait_fsync needs a server that calls fsync; set "appendfsync everysec", or "always"'
+        )
+    if isinstance(findings.fsync, Exception):
+        raise errors.from_exchange(findings.fsync) from findings.fsync
 
 
 def _misconfigured(what: str) -> StoreError:

@@ -104,7 +104,9 @@ class Scans:
             if len(doomed) == _MOST_ROWS:
                 deleted += await self._delete(doomed)
                 doomed = []
-        return deleted + await self._delete(doomed)
+        deleted += await self._delete(doomed)
+        await self._writer.settle()  # once for all
+        return deleted
 
     async def stats(self, kind: Kind) -> Stats:
         """Rows of the kind, and the memory that the whole server uses."""
@@ -122,7 +124,7 @@ class Scans:
     async def _delete(self, doomed: Sequence[Delete]) -> int:
         if not doomed:
             return 0
-        results = await self._writer.delete(doomed, atomic=False)
+        results = await self._writer.delete(doomed, atomic=False, wait=False)
         for result in results:
             if result.error is not None:
                 raise result.error

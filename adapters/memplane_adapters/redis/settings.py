@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 DEFAULT_PORT: Final = 6379
 
 _PREFIX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_FLOATS: Final = frozenset({"connect_timeout", "timeout", "wait_timeout"})
+_FLOATS: Final = frozenset({"connect_timeout", "timeout", "wait_fsync", "wait_timeout"})
 _INTEGERS: Final = frozenset({"wait_replicas", "compress_above"})
 
 
@@ -32,6 +32,9 @@ class RedisSettings:
     """Seconds to wait for a connection."""
     timeout: float = 10.0
     """Seconds to wait for an answer."""
+    wait_fsync: float = 0.0
+    """Seconds within which the server has to have fsynced a write, which fails otherwise; replicas
+    are counted then if they have fsynced it, too. 0 does not ask."""
     wait_replicas: int = 0
     """How many replicas a write waits for; its result says how many have it."""
     wait_timeout: float = 1.0
@@ -61,6 +64,10 @@ class RedisSettings:
             raise ValueError("wait_replicas and compress_above should not be below 0")
         if not 0.001 <= self.wait_timeout < self.timeout:
             raise ValueError("wait_timeout should be a millisecond or more, and below timeout")
+        if self.wait_fsync and not 0.001 <= self.wait_fsync < self.timeout - self.wait_timeout:
+            raise ValueError(
+                "wait_fsync should be 0, or a millisecond or more; with wait_timeout below timeout"
+            )
 
     @property
     def tls(self) -> bool:

@@ -28,6 +28,7 @@ from memplane_adapters.contract import (
 )
 from memplane_adapters.kit.errors import closed
 from memplane_adapters.redis import layout, probe, rows
+from memplane_adapters.redis.acks import Acks
 from memplane_adapters.redis.connection import Command
 from memplane_adapters.redis.engine import Engine
 from memplane_adapters.redis.scans import Scans
@@ -62,7 +63,9 @@ class RedisKeyValueStore:
     def __init__(self, settings: RedisSettings) -> None:
         self._prefix = settings.prefix
         self._engine = Engine(settings)
-        self._writer = Writer(self._engine, settings)
+        self._acks = Acks(self._engine, settings)
+        self._writer = Writer(self._engine, self._acks, settings)
+        self._probes = [*probe.COMMANDS, *([probe.ASK_FSYNC] if settings.wait_fsync else [])]
         self._scans = Scans(self._engine, self._writer, settings.prefix)
 
     async def open(self) -> None:
@@ -70,10 +73,11 @@ class RedisKeyValueStore:
 
     async def close(self) -> None:
         await self._engine.close()
+        await self._acks.close()
 
     async def ping(self) -> Reached:
         """Asks how the server is set up, too."""
-        return probe.judge(probe.read(await self._engine.ask(probe.COMMANDS)))
+        return probe.judge(probe.read(await self._engine.ask(self._probes)))
 
     async def put(
         self, writes: Sequence[Write[Entry]], *, atomic: bool = False
@@ -91,7 +95,7 @@ class RedisKeyValueStore:
         return await self._writer.delete(deletes, atomic=atomic) if deletes else []
 
     async def get(self, addresses: Sequence[Address]) -> list[Stored | None]:
-        """The rows of one namespace are of one moment."""
+        """The rows of one namespace are of one moment. Rows in doubt are waited for (see `acks`)."""
         self._check_open()
         by_space: dict[layout.Space, list[int]] = {}
         for index, address in enumerate(addresses):
@@ -106,6 +110,9 @@ class RedisKeyValueStore:
             answers = await self._engine.read(commands)
             for indexes, values in zip(by_space.values(), answers, strict=True):
                 found.update(zip(indexes, values, strict=True))
+        # Asked afterwards, so that it covers what was read.
+        if self._acks.in_doubt(row for command in commands for row in command[1:]):
+            await self._acks.settle()
         kept = [_kept(found[index]) for index in range(len(addresses))]
         if sum(row.size for row in kept if row is not None and row.compressed) < _THREAD_BYTES:
             return _all_stored(kept)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar
 
@@ -20,6 +20,7 @@ from memplane_adapters.contract import (
 )
 from memplane_adapters.kit.errors import failure
 from memplane_adapters.redis import layout, registry, rows, scripts
+from memplane_adapters.redis.acks import Ack, Acks
 from memplane_adapters.redis.connection import Command, Reply
 from memplane_adapters.redis.engine import Engine, run
 from memplane_adapters.redis.layout import Space
@@ -37,6 +38,7 @@ _STATUSES: Final = {
     scripts.MISSING: WriteStatus.MISSING,
     scripts.UNDONE: WriteStatus.FAILED,
 }
+_DONE: Final = frozenset({scripts.APPLIED, scripts.MISSING})
 _NOT_TRIED: Final = WriteResult(WriteStatus.FAILED)
 """Not applied because another one of its atomic batch was not."""
 
@@ -69,14 +71,12 @@ class _Group:
 class Writer:
     """Writes of one store."""
 
-    def __init__(self, engine: Engine, settings: RedisSettings) -> None:
+    def __init__(self, engine: Engine, acks: Acks, settings: RedisSettings) -> None:
         self._engine = engine
+        self._acks = acks
         self._prefix = settings.prefix
         self._compress_above = settings.compress_above
-        self._wait: Command | None = None
-        if settings.wait_replicas:
-            millis = max(1, round(settings.wait_timeout * 1000))
-            self._wait = (b"WAIT", settings.wait_replicas, millis)
+        self.settle = acks.settle
 
     async def put(self, writes: Sequence[Write[Entry]], *, atomic: bool) -> list[WriteResult]:
         """Write entries; each namespace is one script."""
@@ -99,25 +99,24 @@ class Writer:
         fitting = [index for index in range(len(writes)) if index not in refused]
         addresses = [write.entry.address for write in writes]
         groups = self._grouped(addresses, fitting, arguments, atomic=atomic)
-        replies, replicas = await self._sent([group.put(atomic=atomic) for group in groups])
-        for _ in range(_ROUNDS):
-            strange = [number for number, reply in enumerate(replies) if isinstance(reply, bytes)]
-            if not strange:
-                break
-            marks = {number: replies[number] for number in strange}
-            again, replicas = await self._register(groups, marks, atomic=atomic)
-            replies = [again.get(number, reply) for number, reply in enumerate(replies)]
+        replies, replicas = await self._acked(groups, self._put(groups, atomic=atomic))
         return _results(len(writes), groups, replies, replicas, refused)
 
-    async def delete(self, deletes: Sequence[Delete], *, atomic: bool) -> list[WriteResult]:
-        """Delete rows; each namespace is one script."""
+    async def delete(
+        self, deletes: Sequence[Delete], *, atomic: bool, wait: bool = True
+    ) -> list[WriteResult]:
+        """Delete rows; each namespace is one script.
+
+        Who does not let it wait for what the settings say calls `settle` afterwards.
+        """
 
         def arguments(index: int) -> list[bytes]:
             return [deletes[index].address.key.encode(), _expected(deletes[index])]
 
         addresses = [delete.address for delete in deletes]
         groups = self._grouped(addresses, range(len(deletes)), arguments, atomic=atomic)
-        replies, replicas = await self._sent([group.delete(atomic=atomic) for group in groups])
+        work = self._engine.write([group.delete(atomic=atomic) for group in groups])
+        replies, replicas = await self._acked(groups, work) if wait else (await work, 0)
         return _results(len(deletes), groups, replies, replicas, {})
 
     async def _values(self, entries: Sequence[Entry]) -> list[bytes | StoreError]:
@@ -162,16 +161,47 @@ class Writer:
             )
         return list(groups.values())
 
-    async def _sent(self, commands: Sequence[Command]) -> tuple[list[Reply], int]:
-        """The answers, and how many replicas have what was written."""
-        if self._wait is None:
-            return await self._engine.write(commands), 0
-        *replies, replicas = await self._engine.write(commands, last=self._wait)
-        return replies, replicas if isinstance(replicas, int) else 0
+    async def _put(self, groups: Sequence[_Group], *, atomic: bool) -> list[Reply]:
+        """The answers of the scripts; namespaces are registered as need be."""
+        replies = await self._engine.write([group.put(atomic=atomic) for group in groups])
+        for _ in range(_ROUNDS):
+            strange = [number for number, reply in enumerate(replies) if isinstance(reply, bytes)]
+            if not strange:
+                break
+            marks = {number: replies[number] for number in strange}
+            again = await self._register(groups, marks, atomic=atomic)
+            replies = [again.get(number, reply) for number, reply in enumerate(replies)]
+        return replies
+
+    async def _acked(
+        self, groups: Sequence[_Group], work: Awaitable[list[Reply]]
+    ) -> tuple[list[Reply], int]:
+        """The answers of work, when that is as safe as the settings say, and how many replicas have it.
+
+        A TIMEOUT stands for what was done but is not known to be fsynced.
+        """
+        if not self._acks.wanted:
+            return await work, 0
+        try:
+            with self._engine.under_way():
+                replies = await work
+                ack = await self._acks.ask() if any(map(_is_done, replies)) else Ack()
+        except BaseException:  # whoever asks again has to wait
+            self._acks.doubt(row for group in groups for row in group.rows)
+            raise
+        if ack.problem:
+            replies = [
+                failure(StoreReason.TIMEOUT, ack.problem) if _is_done(reply) else reply
+                for reply in replies
+            ]
+        for group, reply in zip(groups, replies, strict=True):
+            if isinstance(reply, StoreError) and reply.reason not in _WRITTEN_NOTHING:
+                self._acks.doubt(group.rows)
+        return replies, ack.replicas
 
     async def _register(
         self, groups: Sequence[_Group], marks: dict[int, bytes], *, atomic: bool
-    ) -> tuple[dict[int, Reply], int]:
+    ) -> dict[int, Reply]:
         """Register namespaces and write into them again; the answers by number."""
         tokens = {number: registry.token() for number in marks}
         commands: list[Command] = []
@@ -187,13 +217,13 @@ class Writer:
                 if isinstance(answer, StoreError):
                     failed[number] = _nothing_written(answer)
         ready = [number for number in marks if number not in failed]
-        replies, replicas = await self._sent(
+        replies = await self._engine.write(
             [
                 groups[number].put(atomic=atomic, mark=marks[number], token=tokens[number])
                 for number in ready
             ]
         )
-        return failed | dict(zip(ready, replies, strict=True)), replicas
+        return failed | dict(zip(ready, replies, strict=True))
 
 
 def _results(
@@ -225,6 +255,11 @@ def _results(
 
 
 _WRITTEN_NOTHING: Final = frozenset({StoreReason.UNAVAILABLE, StoreReason.EXHAUSTED})
+
+
+def _is_done(reply: Reply) -> bool:
+    """Whether a script says of an item that it is now as it was to be."""
+    return isinstance(reply, list) and not _DONE.isdisjoint(reply)
 
 
 def _result(status: int, replicas: int) -> WriteResult:
