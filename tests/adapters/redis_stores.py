@@ -20,6 +20,11 @@ from memplane_adapters.redis.settings import RedisSettings
 from memplane_adapters.redis.store import RedisKeyValueStore
 
 (REDIS,) = (choice for choice in choices() if choice.adapter_name == "redis")
+LEAST_PERMISSIONS = (
+    "+ping +info +evalsha +script|load +wait +mget +get +set +getrange +del +exists +pexpireat "
+    "+zadd +zrem +zcard +zlexcount +zrangebylex +zrevrangebylex +sadd +smembers +hget +hset +hdel"
+)
+"""What docs/adapters/redis.md asks for."""
 
 
 @contextlib.asynccontextmanager

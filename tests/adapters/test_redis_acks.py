@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import pytest_asyncio
 import redis.asyncio
 from redis.exceptions import NoPermissionError, OutOfMemoryError, ResponseError
-from tests.adapters.redis_stores import at, opened, refusal, server
+from tests.adapters.redis_stores import LEAST_PERMISSIONS, at, opened, refusal, server
 
 from memplane_adapters.conformance.local_stores import Servers
 from memplane_adapters.conformance.servers import Server
@@ -213,7 +214,7 @@ async def test_what_is_not_fsynced_is_no_success(
 async def test_a_caller_who_goes_leaves_the_row_in_doubt(
     fsyncing: Server, raw: redis.asyncio.Redis
 ) -> None:
-    async with opened(at(fsyncing, wait_fsync=0.2)) as kv:
+    async with opened(at(fsyncing, wait_fsync=1.0)) as kv:
         await raw.config_set("appendfsync", "no")
         going = asyncio.create_task(kv.try_write([kv.entry("k")]))
         staying = asyncio.create_task(kv.try_write([kv.entry("j")]))
@@ -224,8 +225,27 @@ async def test_a_caller_who_goes_leaves_the_row_in_doubt(
         await eventually(written)
         going.cancel()
         await asyncio.gather(going, return_exceptions=True)
-        assert going.cancelled()
         assert await failure_of(staying) is StoreReason.TIMEOUT
+        assert await failure_of(kv.store.get([kv.address("k")])) is StoreReason.TIMEOUT
+
+
+async def test_a_write_that_comes_late_is_in_doubt(
+    fsyncing: Server, raw: redis.asyncio.Redis
+) -> None:
+    async with opened(at(fsyncing, wait_fsync=0.2, wait_timeout=0.1, timeout=0.5)) as kv:
+        (refused,) = await kv.try_write([kv.entry("k")], expected=7)  # connects, does not wait
+        assert refused.status is WriteStatus.CONFLICT
+        await raw.config_set("appendfsync", "no")
+        fsyncing.pause()
+        assert await failure_of(kv.try_write([kv.entry("k")])) is StoreReason.TIMEOUT
+        fsyncing.resume()
+
+        async def written() -> bool:
+            with contextlib.suppress(StoreError):
+                return await kv.count() == 1
+            return False
+
+        await eventually(written)
         assert await failure_of(kv.store.get([kv.address("k")])) is StoreReason.TIMEOUT
 
 
@@ -253,8 +273,9 @@ async def test_a_full_server_takes_deletes(fsyncing: Server, raw: redis.asyncio.
 
 
 async def test_the_permission_to_ask(fsyncing: Server, raw: redis.asyncio.Redis) -> None:
+    """Of CONFIG nothing is known here: the count proves what a write survives."""
     for allowed in (False, True):
-        rights = ["+@all", "+waitaof" if allowed else "-waitaof"]
+        rights = [*LEAST_PERMISSIONS.split(), "+waitaof" if allowed else "-waitaof"]
         await raw.acl_setuser(
             "app", enabled=True, passwords=["+pw"], keys=["mine:*"], commands=rights
         )

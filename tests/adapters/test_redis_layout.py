@@ -59,8 +59,11 @@ def test_times_sort_as_bytes(micros: int) -> None:
         (
             "//h?prefix=a&timeout=2.5&wait_replicas=1&wait_fsync=1",
             {
-                **{"url": "redis://h", "prefix": "a", "timeout": 2.5},
-                **{"wait_replicas": 1, "wait_fsync": 1.0},
+                "url": "redis://h",
+                "prefix": "a",
+                "timeout": 2.5,
+                "wait_replicas": 1,
+                "wait_fsync": 1.0,
             },
         ),
     ],

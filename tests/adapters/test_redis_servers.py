@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import redis.asyncio
-from tests.adapters.redis_stores import at, opened, refusal, server
+from tests.adapters.redis_stores import LEAST_PERMISSIONS, at, opened, refusal, server
 
 from memplane_adapters.conformance.local_stores import Servers
 from memplane_adapters.conformance.servers import Server, free_ports
@@ -33,11 +33,6 @@ from memplane_adapters.contract import (
 from memplane_adapters.redis.settings import RedisSettings
 
 APPLIED = WriteStatus.APPLIED
-LEAST_PERMISSIONS = (
-    "+ping +info +evalsha +script|load +wait +mget +get +set +getrange +del +exists +pexpireat "
-    "+zadd +zrem +zcard +zlexcount +zrangebylex +zrevrangebylex +sadd +smembers +hget +hset +hdel"
-)
-"""What docs/adapters/redis.md asks for."""
 
 
 @pytest.fixture
