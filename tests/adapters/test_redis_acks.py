@@ -29,7 +29,8 @@ from memplane_adapters.contract import (
     reached_of,
 )
 from memplane_adapters.redis import probe
-from memplane_adapters.redis.acks import Ack, read, waits
+from memplane_adapters.redis.acks import Ack, Acks, read, waits
+from memplane_adapters.redis.engine import Engine
 from memplane_adapters.redis.settings import RedisSettings
 
 APPLIED, MISSING = WriteStatus.APPLIED, WriteStatus.MISSING
@@ -46,7 +47,10 @@ PATIENCE: dict[str, Any] = {"timeout": 60.0, "wait_timeout": 20.0}
 def test_what_is_asked() -> None:
     assert waits(WAIT) == [(b"WAIT", 2, 250)]
     assert waits(FSYNC) == [(b"WAITAOF", 1, 0, 3000)]
-    assert waits(BOTH) == [(b"WAITAOF", 1, 0, 3000), (b"WAITAOF", 0, 2, 1000)]
+    local = (b"WAITAOF", 1, 0, 3000)
+    assert waits(BOTH) == [local, (b"WAIT", 2, 100), (b"WAITAOF", 0, 2, 900)]
+    hasty = RedisSettings(wait_fsync=3, wait_replicas=1, wait_timeout=0.001)
+    assert waits(hasty) == [local, (b"WAIT", 1, 1), (b"WAITAOF", 0, 1, 1)]
 
 
 @pytest.mark.parametrize(
@@ -57,9 +61,9 @@ def test_what_is_asked() -> None:
         (WAIT, [OutOfMemoryError("OOM"), 0, 2], Ack(0)),
         (FSYNC, [None, 1, [1, 0]], Ack(0)),
         (FSYNC, [None, 1, [1, 3]], Ack(3)),
-        (BOTH, [None, 1, [1, 0], [1, 2]], Ack(2)),
-        (BOTH, [None, 1, [1, 0], [1, 1]], Ack(1)),
-        (BOTH, [None, 1, [1, 2], ResponseError("UNBLOCKED")], Ack(0)),
+        (BOTH, [None, 1, [1, 0], 2, [1, 2]], Ack(2)),
+        (BOTH, [None, 1, [1, 0], 2, [1, 1]], Ack(1)),
+        (BOTH, [None, 1, [1, 2], 2, ResponseError("UNBLOCKED")], Ack(0)),
     ],
 )
 def test_counts(settings: RedisSettings, replies: list[Any], ack: Ack) -> None:
@@ -69,20 +73,32 @@ def test_counts(settings: RedisSettings, replies: list[Any], ack: Ack) -> None:
 @pytest.mark.parametrize(
     ("replies", "said"),
     [
-        ([None, 1, [0, 0], [0, 2]], "not fsynced within 3 s"),
-        ([None, 1, [0, 0], [1, 2]], "not fsynced within 3 s"),
-        ([None, 1, NoPermissionError("NOPERM"), [1, 2]], "NOPERM"),
-        ([None, 1, ResponseError("unknown command"), ResponseError("")], "unknown command"),
-        ([None, 1, None, None], "None"),
-        ([OutOfMemoryError("OOM"), 0, [1, 0], [1, 2]], "OOM"),
-        ([ResponseError("a"), ResponseError("MISCONF"), [1, 0], [1, 2]], "MISCONF"),
-        ([ConnectionResetError("reset")] * 4, "reset"),
+        ([None, 1, [0, 0], 2, [0, 2]], "not fsynced within 3 s"),
+        ([None, 1, [0, 0], 2, [1, 2]], "not fsynced within 3 s"),
+        ([None, 1, NoPermissionError("NOPERM"), 2, [1, 2]], "NOPERM"),
+        ([None, 1, ResponseError("unknown command"), 2, ResponseError("")], "unknown command"),
+        ([None, 1, None, None, None], "None"),
+        ([OutOfMemoryError("OOM"), 0, [1, 0], 2, [1, 2]], "OOM"),
+        ([ResponseError("a"), ResponseError("MISCONF"), [1, 0], 2, [1, 2]], "MISCONF"),
+        ([ConnectionResetError("reset")] * 5, "reset"),
     ],
 )
 def test_what_is_not_known_to_be_fsynced(replies: list[Any], said: str) -> None:
     ack = read(replies, BOTH)
     assert said in ack.problem
     assert ack.replicas == 0
+
+
+def test_very_many_rows_in_doubt_are_all_rows() -> None:
+    acks = Acks(Engine(FSYNC), FSYNC)
+    acks.doubt(b"%d" % number for number in range(10_000))
+    assert acks.in_doubt([b"x", b"9999"])
+    assert not acks.in_doubt([b"x", b"10000"])
+    acks.doubt([b"10000"])
+    assert acks.in_doubt([b"x"])
+    acks = Acks(Engine(WAIT), WAIT)
+    acks.doubt([b"x"])
+    assert not acks.in_doubt([b"x"])
 
 
 def findings(fsync: Any = ([1, 0],), **changes: str) -> probe.Findings:

@@ -26,8 +26,10 @@ from memplane_adapters.redis.settings import RedisSettings
 
 _KEPT_MILLIS: Final = 86_400_000
 """How long the key of the write that changes nothing outlives its last use."""
+_FIRST_MILLIS: Final = 100
 _MOST_DOUBTS: Final = 10_000
 """From so many rows on, all are in doubt."""
+_ALL: Final = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +82,15 @@ class Acks:
         """Note rows that may have been written."""
         if self._settings.wait_fsync:
             for row in rows:
-                self._doubts.pop(row, None)
-                if len(self._doubts) < _MOST_DOUBTS:
-                    self._doubts[row] = self._asked
+                name = row if len(self._doubts) < _MOST_DOUBTS else _ALL
+                self._doubts.pop(name, None)
+                self._doubts[name] = self._asked
 
     def in_doubt(self, rows: Iterable[object]) -> bool:
         """Whether one of them is."""
         if not self._doubts:
             return False
-        return len(self._doubts) >= _MOST_DOUBTS or not self._doubts.keys().isdisjoint(rows)
+        return _ALL in self._doubts or not self._doubts.keys().isdisjoint(rows)
 
     async def close(self) -> None:
         """Finish what is under way; the callers of it have gone."""
@@ -130,7 +132,13 @@ def waits(settings: RedisSettings) -> list[Command]:
     if not settings.wait_fsync:
         return [(b"WAIT", number, patience)]
     local: Command = (b"WAITAOF", 1, 0, _millis(settings.wait_fsync))
-    return [local, (b"WAITAOF", 0, number, patience)] if number else [local]
+    if not number:
+        return [local]
+    # A replica that is asked too early, before its fsync, says so and is silent for a second. When it
+    # answers WAIT, one with `appendfsync always` has done it.
+    first = max(1, min(_FIRST_MILLIS, patience // 2))
+    rest = max(1, patience - first)
+    return [local, (b"WAIT", number, first), (b"WAITAOF", 0, number, rest)]
 
 
 def read(replies: list[Reply], settings: RedisSettings) -> Ack:
@@ -144,9 +152,9 @@ def read(replies: list[Reply], settings: RedisSettings) -> Ack:
     match counts:
         case [[1, int(replicas)]]:
             return Ack(replicas)
-        case [[1, int()], [int(), int(replicas)]]:
+        case [[1, int()], _, [int(), int(replicas)]]:
             return Ack(replicas)
-        case [[1, int()], _]:
+        case [[1, int()], *_]:
             return Ack()
         case [[0, int()], *_]:
             return Ack(problem=f"written, but not fsynced within {settings.wait_fsync:g} s")
