@@ -86,6 +86,7 @@ class Operation(StrEnum):
     PUT = "put"
     UPDATE = "update"
     DELETE = "delete"
+    PURGE = "purge"
 
 
 class Outcome(StrEnum):
@@ -370,3 +371,23 @@ class Counted:
     filter: FilterReport | None = None
     incomplete: bool = False
     """As in Found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Memories to delete by what they are; `binding` as in Listing, over all but the token."""
+
+    selection: Selection
+    binding: bytes
+    page_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What a purge did; with a token it stopped before its end."""
+
+    count: int
+    next_page_token: str = ""
+    filter: FilterReport | None = None
+    replayed: bool = False
+    """Whether an earlier try of the same call did it."""
