@@ -34,6 +34,7 @@ from memplane_gateway.interceptors import (
     intercepted,
 )
 from memplane_gateway.layers import StackedKeyValueStore, make_layers
+from memplane_gateway.memory.purging import PurgeNotes
 from memplane_gateway.memory.removals import RemovalNotes
 from memplane_gateway.notices import notices
 from memplane_gateway.route_making import (
@@ -105,6 +106,7 @@ class Gateway:
         self._backends = Backends(settings)
         self._control = self._control_store()
         self._notes = RemovalNotes(self._control, self._clock, shared=self._control.shared)
+        self._purges = PurgeNotes(self._control, self._clock, shared=self._control.shared)
         self._router: Router | None = None
         self._server: aio.Server | None = None
         self._socket: tuple[int, int] | None = None
@@ -155,7 +157,7 @@ class Gateway:
                 await self.stop()
                 raise StartError(fault)
         services = (
-            MemoryService(self._router, self._clock, self._notes),
+            MemoryService(self._router, self._clock, self._notes, self._purges),
             AdminService(self._router, self._clock, lambda: self.notices, self._control),
         )
         self.handlers = intercepted(
@@ -240,6 +242,7 @@ class Gateway:
         if self._router is not None:
             await self._router.close()
         await self._notes.close()
+        await self._purges.close()
         await self._control.close()
 
     async def _let_calls_end(self, seconds: float) -> None:

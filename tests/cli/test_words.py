@@ -113,6 +113,27 @@ def test_search_list_and_count(call: Run) -> None:
     assert "5 found, mode keyword" in table.stderr
 
 
+def test_purge(call: Run) -> None:
+    for number in range(5):
+        call("put", "tea", "--key", f"k{number}", "--attr", f"n={number}")
+    some = ("purge", "--filter", '{"n": {"$gte": 3}}')
+    assert call(*some, "--dry-run").stdout == "2 would be deleted\n"
+    shown = document(call(*some, "-o", "json"))
+    assert (shown["kind"], shown["dry_run"], shown["count"]) == ("semantic", False, 2)
+    assert call(*some).stdout == "0 deleted\n"
+    assert call("purge", "--exact").stdout == "3 deleted\n"
+    assert call("count").stdout == "0\n"
+
+
+def test_a_purge_of_everything_has_to_be_confirmed(run: Run, target: str) -> None:
+    refused = run("purge", "--kind", "episodic", "--target", target)
+    assert refused.exit_code == 2
+    assert "confirm_all" in refused.stderr
+    done = run("purge", "--kind", "episodic", "--target", target, "--confirm-all")
+    assert (done.exit_code, done.stdout.endswith(" deleted\n")) == (0, True)
+    assert run("count", "--kind", "episodic", "--target", target).stdout == "0\n"
+
+
 def test_what_is_stored_does_not_steer_the_terminal(call: Run) -> None:
     call("put", "red \033[31m alert\a", "--key", "esc")
     for word in (("get", "esc"), ("list",), ("search", "alert")):

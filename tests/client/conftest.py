@@ -27,6 +27,7 @@ from memplane.v1 import (
     error_reason_pb2,
     memory_pb2,
     memory_service_pb2_grpc,
+    purge_pb2,
 )
 from memplane.v1 import memory_service_pb2 as service
 
@@ -193,6 +194,22 @@ class Memories(memory_service_pb2_grpc.MemoryServiceServicer):
         )
         if request.HasField("filter"):
             response.filter.truncated = True
+        return response
+
+    def PurgeMemories(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """One memory a call."""
+        self.gateway.arrive(request, context)
+        found = self._below(request.kind, request.namespace)
+        if request.dry_run:
+            return purge_pb2.PurgeMemoriesResponse(count=len(found))
+        for memory in found[:1]:
+            del self.gateway.memories[_key(memory.ref)]
+        response = purge_pb2.PurgeMemoriesResponse(
+            count=len(found[:1]),
+            next_page_token="more" if len(found) > 1 else "",
+            durability=durability_pb2.DURABILITY_DISK,
+        )
+        response.filter.scanned = 2
         return response
 
 

@@ -289,7 +289,8 @@ def test_targets() -> None:
 def test_the_retry_policy_covers_what_the_contract_calls_idempotent() -> None:
     config = service_config()
     for method in ("PutMemories", "GetMemories", "UpdateMemories", "DeleteMemories",
-                   "SearchMemories", "ListMemories", "CountMemories", "GetStatus"):  # fmt: skip
+                   "SearchMemories", "ListMemories", "CountMemories", "PurgeMemories",
+                   "GetStatus"):  # fmt: skip
         assert f'"{method}"' in config
     assert writes("/memplane.v1.MemoryService/PutMemories")
     assert not writes("/memplane.v1.MemoryService/GetMemories")

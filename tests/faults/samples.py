@@ -8,7 +8,14 @@ from google.protobuf.message import Message
 from tests.faults import messages
 from tests.faults.hostile import DIMENSION
 
-from memplane.v1 import admin_service_pb2, durability_pb2, filter_pb2, memory_pb2, value_pb2
+from memplane.v1 import (
+    admin_service_pb2,
+    durability_pb2,
+    filter_pb2,
+    memory_pb2,
+    purge_pb2,
+    value_pb2,
+)
 from memplane.v1 import memory_service_pb2 as svc
 
 VECTOR = struct.pack("<f", 0.5) * DIMENSION
@@ -134,6 +141,14 @@ def requests() -> dict[str, list[Message]]:
         "DeleteMemories": [delete],
         "CountMemories": [
             svc.CountMemoriesRequest(kind=messages.SEMANTIC, namespace=["a"], filter=full_filter())
+        ],
+        "PurgeMemories": [
+            purge_pb2.PurgeMemoriesRequest(
+                kind=messages.SEMANTIC,
+                namespace=["a"],
+                filter=full_filter(),
+                request_id="request",
+            )
         ],
         "GetCapabilities": [admin_service_pb2.GetCapabilitiesRequest()],
         "GetStatus": [admin_service_pb2.GetStatusRequest()],

@@ -13,7 +13,7 @@ from tests.faults.calls import METHODS, Answer, call, check_honest
 from tests.faults.hostile import TOO_MANY, bad_strings
 from tests.faults.process import Gateway, room
 
-from memplane.v1 import filter_pb2, value_pb2
+from memplane.v1 import filter_pb2, purge_pb2, value_pb2
 from memplane.v1 import memory_service_pb2 as svc
 
 CANARY = "kanarie"
@@ -94,6 +94,11 @@ def _bad(text: str) -> dict[str, list[Message]]:
     listing = svc.ListMemoriesRequest(kind=messages.SEMANTIC, page_token=text)
     delete = svc.DeleteMemoriesRequest()
     delete.deletes.add(ref=messages.ref("missing")).precondition.if_match = text
+    purge = purge_pb2.PurgeMemoriesRequest(kind=messages.SEMANTIC, request_id=text * 50)
+    purge.namespace.append(f"{text}\0")
+    purge_on = purge_pb2.PurgeMemoriesRequest(
+        kind=messages.SEMANTIC, confirm_all=True, page_token=text
+    )
     get = svc.GetMemoriesRequest(refs=[messages.ref(text)] * TOO_MANY)
     return {
         "PutMemories": [put, twice, conditional],
@@ -103,6 +108,7 @@ def _bad(text: str) -> dict[str, list[Message]]:
         "ListMemories": [listing],
         "DeleteMemories": [delete],
         "GetMemories": [get],
+        "PurgeMemories": [purge, purge_on],
     }
 
 

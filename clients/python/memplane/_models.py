@@ -271,6 +271,22 @@ class StateUpdate:
     """How often the function ran."""
 
 
+@dataclass(frozen=True, slots=True)
+class PurgeResult:
+    """What a purge did."""
+
+    count: int
+    """How many memories were deleted; with `dry_run` how many would have been."""
+    dry_run: bool = False
+    """Whether nothing was deleted, but counted."""
+    filter: FilterReport | None = None
+    """How the filter was evaluated. None without a filter, and of a retry."""
+    replayed: bool = False
+    """Whether an earlier try with the same request id did some of it."""
+    durability: Durability = Durability.UNKNOWN
+    """How safe the deletes are, as reached. UNKNOWN for a dry run."""
+
+
 class WriteResults(tuple[WriteResult, ...]):
     """What became of a batch: one result an item, in order, some perhaps with an `error`."""
 

@@ -17,6 +17,7 @@ from memplane._models import (
     Memory,
     Page,
     Provenance,
+    PurgeResult,
     Ref,
     SearchResult,
     WriteResult,
@@ -32,7 +33,13 @@ from memplane._status import (
     RouteStatus,
     Status,
 )
-from memplane.v1 import admin_service_pb2, error_reason_pb2, memory_pb2, memory_service_pb2
+from memplane.v1 import (
+    admin_service_pb2,
+    error_reason_pb2,
+    memory_pb2,
+    memory_service_pb2,
+    purge_pb2,
+)
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -141,6 +148,23 @@ def count(response: memory_service_pb2.CountMemoriesResponse) -> Count:
     """A number of memories."""
     report = _report(response.filter) if response.HasField("filter") else None
     return Count(response.count, report, incomplete=response.incomplete)
+
+
+def purged(responses: Sequence[purge_pb2.PurgeMemoriesResponse], *, dry_run: bool) -> PurgeResult:
+    """What the calls of one purge did together."""
+    reports = [_report(each.filter) for each in responses if each.HasField("filter")]
+    report = None
+    if len(reports) == len(responses):
+        scanned = sum(each.scanned for each in reports)
+        report = FilterReport(reports[-1].pushed, reports[-1].residual, scanned, truncated=False)
+    return PurgeResult(
+        count=sum(each.count for each in responses),
+        dry_run=dry_run,
+        filter=report,
+        replayed=any(each.replayed for each in responses),
+        durability=_enums.from_wire(_enums.Durability, responses[-1].durability)
+        or _enums.Durability.UNKNOWN,
+    )
 
 
 def one(results: Sequence[object], asked: int) -> None:

@@ -21,6 +21,7 @@ from memplane_gateway.cli import (
     exits,
     get,
     outbox,
+    purge,
     put,
     search,
     serve,
@@ -98,6 +99,7 @@ app.command(rich_help_panel=MEMORIES)(search.search)
 app.command("list", rich_help_panel=MEMORIES)(listing.list_)
 app.command(rich_help_panel=MEMORIES)(delete.delete)
 app.command(rich_help_panel=MEMORIES)(count.count)
+app.command(rich_help_panel=MEMORIES)(purge.purge)
 
 
 def run() -> None:

@@ -19,6 +19,8 @@ from memplane_gateway.memory.model import (
     Listing,
     Memory,
     Mode,
+    Purge,
+    Purged,
     Put,
     Removal,
     Search,
@@ -26,6 +28,7 @@ from memplane_gateway.memory.model import (
     Update,
     Written,
 )
+from memplane_gateway.memory.purging import Progress, Purger
 from memplane_gateway.memory.searching import Searcher, auto_mode
 from memplane_gateway.memory.shared_leases import SharedLeases
 from memplane_gateway.memory.shelf import Shelf, memory_of
@@ -69,6 +72,7 @@ class Memories:
         self._clock = clock
         self._writer = Writer(route, shelf, clock, vectors, shared)
         self._lister = Lister(shelf, clock, tokens, scan_budget)
+        self._purger = Purger(route, shelf, clock, self._writer, tokens, scan_budget=scan_budget)
         self._searcher = Searcher(
             route, shelf, clock, vectors, default_mode=self.auto_mode, scan_budget=scan_budget
         )
@@ -150,6 +154,17 @@ class Memories:
     async def count(self, caller: Caller, selection: Selection) -> Counted:
         """How many memories."""
         return await self._lister.count(caller, selection)
+
+    def begin_purge(self, caller: Caller, purge: Purge) -> Progress:
+        """Where a call of a purge begins. Raises INVALID_ARGUMENT for a token of another one."""
+        return self._purger.begin(caller, purge)
+
+    async def purge(
+        self, caller: Caller, purge: Purge, progress: Progress, *, dry_run: bool = False
+    ) -> Purged:
+        """Delete what is asked for, or only count it; `progress` then says how far that came."""
+        run = self._purger.count if dry_run else self._purger.run
+        return await run(caller, purge, progress)
 
 
 def too_large() -> MemplaneError:

@@ -20,6 +20,8 @@ from memplane_gateway.memory.model import (
     Memory,
     Mode,
     Outcome,
+    Purge,
+    Purged,
     Put,
     Removal,
     Search,
@@ -28,6 +30,7 @@ from memplane_gateway.memory.model import (
     Written,
 )
 from memplane_gateway.memory.preconditions import refusal
+from memplane_gateway.memory.purging import Progress
 from memplane_gateway.memory.shelf import Shelf, alive_row, memory_of
 from memplane_gateway.memory.tokens import PageTokens
 from memplane_gateway.memory.writing import (
@@ -154,6 +157,16 @@ class SpoolingMemories(Memories):
         incomplete = self._touches(caller, selection)
         self._must_be_ready()
         return replace(await super().count(caller, selection), incomplete=incomplete)
+
+    async def purge(
+        self, caller: Caller, purge: Purge, progress: Progress, *, dry_run: bool = False
+    ) -> Purged:
+        """Delete what the store has. Raises UNAVAILABLE while it may not be all that there is."""
+        if not progress.over:
+            if is_outage(self._fault) or self._touches(caller, purge.selection):
+                raise _unsettled(self._route)
+            self._must_be_ready()
+        return await super().purge(caller, purge, progress, dry_run=dry_run)
 
     def _touches(self, caller: Caller, selection: Selection) -> bool:
         return self._outbox.touches(selection.scope(caller.tenant, 0))
@@ -292,6 +305,17 @@ def _undecided(route: str) -> MemplaneError:
         Reason.BACKEND_UNAVAILABLE,
         f"{route}: the store is down, and only it can decide this write (it has a precondition, or "
         "changes a part of a memory); nothing was written; try again later",
+        metadata={"route": route},
+        retry_after=1.0,
+    )
+
+
+def _unsettled(route: str) -> MemplaneError:
+    return MemplaneError(
+        Code.UNAVAILABLE,
+        Reason.BACKEND_UNAVAILABLE,
+        f"{route}: the store is down, or writes to what is to be purged still wait for it, and only "
+        "it can decide what to delete; nothing was deleted; try again later",
         metadata={"route": route},
         retry_after=1.0,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 import uuid
@@ -19,12 +18,10 @@ from memplane_adapters.contract import (
     Address,
     Durability,
     Kind,
-    StoreError,
     Vector,
 )
 from memplane_gateway import limits
 from memplane_gateway.clock import Clock
-from memplane_gateway.deadline import remaining
 from memplane_gateway.errors import MemplaneError, Reason, unimplemented
 from memplane_gateway.memory.idempotency import Running
 from memplane_gateway.memory.model import (
@@ -36,11 +33,13 @@ from memplane_gateway.memory.model import (
     Search,
     Written,
 )
+from memplane_gateway.memory.purging import PurgeNotes
 from memplane_gateway.memory.removals import RemovalNotes
 from memplane_gateway.pacing import paced
 from memplane_gateway.routes import Route, Router, durability_refusal
+from memplane_gateway.services.calls import Translated, know_durability, read_min_durability
+from memplane_gateway.services.purging import Purging
 from memplane_gateway.wire.memories import (
-    DURABILITIES,
     body_hash_of,
     read_delete,
     read_put,
@@ -74,11 +73,14 @@ OutT = TypeVar("OutT")
 class MemoryService:
     """The rpcs of memplane.v1.MemoryService."""
 
-    def __init__(self, router: Router, clock: Clock, notes: RemovalNotes) -> None:
+    def __init__(
+        self, router: Router, clock: Clock, notes: RemovalNotes, purges: PurgeNotes
+    ) -> None:
         self._router = router
         self._clock = clock
         self._notes = notes
         self._running = Running()
+        self._purging = Purging(router, purges, self._running)
 
     def rpcs(self) -> list[Rpc]:
         """All rpcs of the service."""
@@ -92,6 +94,7 @@ class MemoryService:
                 "SearchMemories": self.search_memories,
                 "ListMemories": self.list_memories,
                 "CountMemories": self.count_memories,
+                "PurgeMemories": self._purging.purge_memories,
             },
         )
 
@@ -154,7 +157,7 @@ class MemoryService:
         room = limits.REPLY_BYTES
         for kind, indexes in _grouped([address.kind for address in addresses]).items():
             route = self._router[kind]
-            with _Translated(route):
+            with Translated(route):
                 memories = await route.memories.get(
                     [addresses[index] for index in indexes],
                     vectors=vectors,
@@ -261,7 +264,7 @@ class MemoryService:
         self._check_token(request.consistency_token, violations)
         violations.raise_if_any()
         route = self._router[listing.selection.kind]
-        with _Translated(route):
+        with Translated(route):
             page = await route.memories.list(caller, listing)
         response = pb.ListMemoriesResponse()
         await write_page(page, response, vectors=listing.vectors)
@@ -276,7 +279,7 @@ class MemoryService:
         self._check_token(request.consistency_token, violations)
         violations.raise_if_any()
         route = self._router[selection.kind]
-        with _Translated(route):
+        with Translated(route):
             counted = await route.memories.count(caller, selection)
         response = pb.CountMemoriesResponse()
         write_count(counted, response)
@@ -284,7 +287,7 @@ class MemoryService:
 
     async def _search(self, caller: Caller, search: Search) -> Found:
         route = self._router[search.selection.kind]
-        with _Translated(route):
+        with Translated(route):
             return await route.memories.search(caller, search)
 
     async def _by_route(
@@ -307,14 +310,14 @@ class MemoryService:
             route = self._router[kind]
             part = [items[index] for index in indexes]
             try:
-                with _Translated(route):
+                with Translated(route):
                     results = await write(route, part)
             except MemplaneError as error:
                 if not written:
                     raise
                 results = [Written(item.address, error=error) for item in part]
             written.update(zip(indexes, results, strict=True))
-            await _know_durability(route)
+            await know_durability(route)
         routes = [self._router[item.address.kind] for item in items]
         return [written[index] for index in range(len(items))], routes
 
@@ -333,11 +336,7 @@ class MemoryService:
             if other != index:
                 violations.add(f"{field}[{index}]", f"the same ref as {field}[{other}]")
         violations.short(request.request_id, "request_id", limits.REQUEST_ID_BYTES)
-        asked = None
-        if request.min_durability:
-            asked = DURABILITIES.get(request.min_durability)
-            if asked is None:
-                violations.add("min_durability", "is unknown, or cannot be asked for")
+        asked = read_min_durability(request.min_durability, violations)
         violations.raise_if_any()
         return replace(caller, request_id=request.request_id), asked
 
@@ -375,35 +374,11 @@ class MemoryService:
             violations.add("consistency_token", "was not given out by this gateway")
 
 
-async def _know_durability(route: Route) -> None:
-    """Ask a store that is back what a write survives; without an answer the reply does not say it."""
-    if route.state.durability is not None or route.spools:
-        return
-    left = remaining()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(1.0 if left is None else min(1.0, left / 2)):
-            await route.probe()
-
-
 async def _with_body(caller: Caller, items: Iterable[Message], *, atomic: bool = False) -> Caller:
     """The caller with the hash that recognises the call's body, if it has a request id."""
     if not caller.request_id:
         return caller
     return replace(caller, body_hash=await body_hash_of(items, atomic=atomic))
-
-
-class _Translated:
-    """A store's failure inside becomes the error that a caller hears."""
-
-    def __init__(self, route: Route) -> None:
-        self._route = route
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, StoreError):
-            raise self._route.failure(error) from error
 
 
 def _grouped(kinds: Sequence[Kind]) -> Mapping[Kind, list[int]]:

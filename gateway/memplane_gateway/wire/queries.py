@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TypeAlias
 
-from memplane.v1 import filter_pb2, memory_pb2
+from memplane.v1 import filter_pb2, memory_pb2, purge_pb2
 from memplane.v1 import memory_service_pb2 as svc
 from memplane_adapters.contract import (
     All,
@@ -60,7 +60,12 @@ _VIEWS = {
 }
 
 
-_Selecting: TypeAlias = svc.SearchQuery | svc.ListMemoriesRequest | svc.CountMemoriesRequest
+_Selecting: TypeAlias = (
+    svc.SearchQuery
+    | svc.ListMemoriesRequest
+    | svc.CountMemoriesRequest
+    | purge_pb2.PurgeMemoriesRequest
+)
 
 
 def read_view(number: int, path: str, violations: Violations) -> bool:
@@ -140,7 +145,7 @@ async def write_found(found: Found, message: svc.SearchResult, *, vectors: bool)
     message.notice = found.notice
     message.truncated = found.truncated
     message.incomplete = found.incomplete
-    _write_report(found.filter, message.filter)
+    write_report(found.filter, message.filter)
 
 
 async def write_page(page: ListedPage, message: svc.ListMemoriesResponse, *, vectors: bool) -> None:
@@ -149,17 +154,18 @@ async def write_page(page: ListedPage, message: svc.ListMemoriesResponse, *, vec
         write_memory(memory, message.memories.add(), vectors=vectors)
     message.next_page_token = page.next_page_token
     message.incomplete = page.incomplete
-    _write_report(page.filter, message.filter)
+    write_report(page.filter, message.filter)
 
 
 def write_count(counted: Counted, message: svc.CountMemoriesResponse) -> None:
     """Set a reply to a count."""
     message.count = counted.count
     message.incomplete = counted.incomplete
-    _write_report(counted.filter, message.filter)
+    write_report(counted.filter, message.filter)
 
 
-def _write_report(report: FilterReport | None, message: filter_pb2.FilterReport) -> None:
+def write_report(report: FilterReport | None, message: filter_pb2.FilterReport) -> None:
+    """Set a message to how a filter was evaluated; without one nothing is said."""
     if report is None:
         return
     message.SetInParent()

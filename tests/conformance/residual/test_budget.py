@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from memplane import AsyncScope, Capabilities, Kind, Mode, Order, Put
-from memplane_adapters.conformance.memories.doors import IN_PROCESS, Door
+from memplane import AsyncScope, Capabilities, InvalidArgument, Kind, Mode, Order, Put, attr
+from memplane.v1 import filter_pb2, purge_pb2
+from memplane_adapters.conformance.memories.doors import IN_PROCESS, Door, call
 from memplane_adapters.conformance.memories.fixtures import (
     Arrange,
     fresh_label,
@@ -16,10 +18,14 @@ from memplane_adapters.conformance.memories.fixtures import (
     settings_in,
 )
 from memplane_adapters.conformance.memories.helpers import (
+    KIND_NUMBERS,
     ON_THE_SESSION_LOOP,
     axis,
     dimension_of,
+    key,
+    keys_listed,
     put_all,
+    refused,
 )
 
 pytestmark = ON_THE_SESSION_LOOP
@@ -163,3 +169,82 @@ async def test_a_small_namespace_is_searched_whole(
     assert [memory.key for memory in found.memories] == ["k"]
     assert found.filter is not None
     assert not found.filter.truncated
+
+
+# --- purges ---------------------------------------------------------------------------------------
+
+
+def asking(space: AsyncScope, kind: Kind, **fields: Any) -> purge_pb2.PurgeMemoriesRequest:
+    """A purge of the rare ones."""
+    request = purge_pb2.PurgeMemoriesRequest(
+        kind=KIND_NUMBERS[kind], namespace=space.namespace, **fields
+    )
+    request.filter.condition.path.append("rare")
+    request.filter.condition.op = filter_pb2.OP_EQ
+    request.filter.condition.operand.bool_value = True
+    return request
+
+
+async def ask(
+    door: Door, request: purge_pb2.PurgeMemoriesRequest
+) -> purge_pb2.PurgeMemoriesResponse:
+    """One call."""
+    return await call(door, "PurgeMemories", request, purge_pb2.PurgeMemoriesResponse)
+
+
+@KINDS
+async def test_a_purge_goes_on_where_its_budget_ran_out(
+    door: Door, space: AsyncScope, kind: Kind, rare: list[str]
+) -> None:
+    await filled(space, kind, rare)
+    dry = await space.purge(kind, filter=RARE, dry_run=True)
+    assert dry.count == len(rare)
+    request, counts = asking(space, kind), list[int]()
+    while not counts or request.page_token:
+        response = await ask(door, request)
+        counts.append(response.count)
+        assert response.filter.scanned <= BUDGET
+        assert response.filter.truncated == bool(response.next_page_token)
+        request.page_token = response.next_page_token
+    assert sum(counts) == len(rare)
+    assert len(counts) == ROWS // BUDGET
+    assert await space.count(kind) == ROWS - len(rare)
+    done = await space.purge(kind, filter=attr("rare") == False)  # noqa: E712 (a filter)
+    assert done.count == ROWS - len(rare)
+    assert done.filter is not None
+    assert done.filter.scanned == ROWS - len(rare)
+
+
+@KINDS
+async def test_what_is_written_between_two_calls_of_a_purge_survives(
+    door: Door, space: AsyncScope, kind: Kind, rare: list[str]
+) -> None:
+    await filled(space, kind, rare)
+    request = asking(space, kind, request_id=key())
+    first = await ask(door, request)
+    assert (first.count, bool(first.next_page_token)) == (0, True)
+    for name in (rare[-1], "999"):
+        await space.put(kind, name, attributes=RARE, value="later")
+    again = await ask(door, request)
+    assert (again.replayed, again.next_page_token) == (True, first.next_page_token)
+    request.page_token = first.next_page_token
+    while request.page_token:
+        request.request_id = key()
+        request.page_token = (await ask(door, request)).next_page_token
+    assert await keys_listed(space, kind, RARE) == [rare[-1], "999"]
+
+
+@KINDS
+async def test_a_token_belongs_to_its_own_purge(
+    door: Door, space: AsyncScope, kind: Kind, rare: list[str]
+) -> None:
+    await filled(space, kind, rare)
+    token = (await ask(door, asking(space, kind))).next_page_token
+    trial = (await ask(door, asking(space, kind, dry_run=True))).next_page_token
+    other = asking(space, kind, page_token=token)
+    other.filter.condition.operand.bool_value = False
+    below = asking(space.scope("below"), kind, page_token=token)
+    for request in (other, below, asking(space, kind, page_token=trial)):
+        with refused(InvalidArgument, "PAGE_TOKEN_INVALID", "page_token"):
+            await ask(door, request)
+    assert (await ask(door, asking(space, kind, page_token=token))).count <= len(rare)

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from memplane.v1 import memory_service_pb2 as memplane_dot_v1_dot_memory__service__pb2
+from memplane.v1 import purge_pb2 as memplane_dot_v1_dot_purge__pb2
 
 GRPC_GENERATED_VERSION = '1.72.1'
 GRPC_VERSION = grpc.__version__
@@ -87,6 +88,11 @@ class MemoryServiceStub(object):
                 request_serializer=memplane_dot_v1_dot_memory__service__pb2.CountMemoriesRequest.SerializeToString,
                 response_deserializer=memplane_dot_v1_dot_memory__service__pb2.CountMemoriesResponse.FromString,
                 _registered_method=True)
+        self.PurgeMemories = channel.unary_unary(
+                '/memplane.v1.MemoryService/PurgeMemories',
+                request_serializer=memplane_dot_v1_dot_purge__pb2.PurgeMemoriesRequest.SerializeToString,
+                response_deserializer=memplane_dot_v1_dot_purge__pb2.PurgeMemoriesResponse.FromString,
+                _registered_method=True)
 
 
 class MemoryServiceServicer(object):
@@ -167,6 +173,16 @@ class MemoryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PurgeMemories(self, request, context):
+        """PurgeMemories deletes by namespace and filter what was there when it began;
+        what is written later survives. Where writes wait for their store
+        (on_backend_down: spool) it is UNAVAILABLE while one of them is about what
+        it asks for, and while the store is down.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MemoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -204,6 +220,11 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.CountMemories,
                     request_deserializer=memplane_dot_v1_dot_memory__service__pb2.CountMemoriesRequest.FromString,
                     response_serializer=memplane_dot_v1_dot_memory__service__pb2.CountMemoriesResponse.SerializeToString,
+            ),
+            'PurgeMemories': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeMemories,
+                    request_deserializer=memplane_dot_v1_dot_purge__pb2.PurgeMemoriesRequest.FromString,
+                    response_serializer=memplane_dot_v1_dot_purge__pb2.PurgeMemoriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -413,6 +434,33 @@ class MemoryService(object):
             '/memplane.v1.MemoryService/CountMemories',
             memplane_dot_v1_dot_memory__service__pb2.CountMemoriesRequest.SerializeToString,
             memplane_dot_v1_dot_memory__service__pb2.CountMemoriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PurgeMemories(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memplane.v1.MemoryService/PurgeMemories',
+            memplane_dot_v1_dot_purge__pb2.PurgeMemoriesRequest.SerializeToString,
+            memplane_dot_v1_dot_purge__pb2.PurgeMemoriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from memplane.v1 import memory_service_pb2 as _memory_service_pb2
+from memplane.v1 import purge_pb2 as _purge_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -79,6 +80,12 @@ class MemoryServiceStub:
     """
     CountMemories: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.CountMemoriesRequest, _memory_service_pb2.CountMemoriesResponse]
     """CountMemories counts memories, without the expired ones."""
+    PurgeMemories: _grpc.UnaryUnaryMultiCallable[_purge_pb2.PurgeMemoriesRequest, _purge_pb2.PurgeMemoriesResponse]
+    """PurgeMemories deletes by namespace and filter what was there when it began;
+    what is written later survives. Where writes wait for their store
+    (on_backend_down: spool) it is UNAVAILABLE while one of them is about what
+    it asks for, and while the store is down.
+    """
 
 @_typing.type_check_only
 class MemoryServiceAsyncStub(MemoryServiceStub):
@@ -131,6 +138,12 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """
     CountMemories: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.CountMemoriesRequest, _memory_service_pb2.CountMemoriesResponse]  # type: ignore[assignment]
     """CountMemories counts memories, without the expired ones."""
+    PurgeMemories: _aio.UnaryUnaryMultiCallable[_purge_pb2.PurgeMemoriesRequest, _purge_pb2.PurgeMemoriesResponse]  # type: ignore[assignment]
+    """PurgeMemories deletes by namespace and filter what was there when it began;
+    what is written later survives. Where writes wait for their store
+    (on_backend_down: spool) it is UNAVAILABLE while one of them is about what
+    it asks for, and while the store is down.
+    """
 
 class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """MemoryService keeps and finds memories. Every call works on the caller's
@@ -222,5 +235,17 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.CountMemoriesResponse, _abc.Awaitable[_memory_service_pb2.CountMemoriesResponse]]:
         """CountMemories counts memories, without the expired ones."""
+
+    @_abc_1.abstractmethod
+    def PurgeMemories(
+        self,
+        request: _purge_pb2.PurgeMemoriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_purge_pb2.PurgeMemoriesResponse, _abc.Awaitable[_purge_pb2.PurgeMemoriesResponse]]:
+        """PurgeMemories deletes by namespace and filter what was there when it began;
+        what is written later survives. Where writes wait for their store
+        (on_backend_down: spool) it is UNAVAILABLE while one of them is about what
+        it asks for, and while the store is down.
+        """
 
 def add_MemoryServiceServicer_to_server(servicer: MemoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

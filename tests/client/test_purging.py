@@ -1,0 +1,32 @@
+"""The client's purge goes on until nothing is left."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+import memplane
+from memplane import Client, Durability, Kind, Put, attr
+
+from .conftest import FakeGateway
+
+
+def test_a_purge_goes_on_until_nothing_is_left(gateway: FakeGateway) -> None:
+    with Client(gateway.target) as client:
+        ada = client.scope("ada")
+        ada.put_many(Put(ada.ref(Kind.SEMANTIC, name), text="t") for name in "abc")
+        dry = ada.purge("semantic", dry_run=True)
+        assert (dry.count, dry.dry_run, dry.filter) == (3, True, None)
+        done = ada.purge("semantic", filter=attr("n") != 1, request_id="mine")
+        assert (done.count, done.dry_run, done.durability) == (3, False, Durability.DISK)
+        assert done.filter is not None
+        assert (done.filter.scanned, done.filter.truncated) == (6, False)
+        sent = gateway.requests[-3:]
+        assert [each.request_id for each in sent] == ["mine", "mine.1", "mine.2"]
+        assert [each.page_token for each in sent] == ["", "more", "more"]
+        ada.put_many(Put(ada.ref(Kind.SEMANTIC, name), text="t") for name in "abc")
+        gateway.faults.append(lambda _: None)
+        gateway.fail(grpc.StatusCode.INTERNAL)
+        with pytest.raises(memplane.Internal) as caught:
+            ada.purge("semantic")
+        assert caught.value.__notes__ == ["1 memories were deleted by the calls before this one"]
