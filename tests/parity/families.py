@@ -19,6 +19,7 @@ from tests.parity.requests import (
     READERS,
     Change,
     Condition,
+    Erasure,
     Hostile,
     Item,
     Listing,
@@ -191,6 +192,11 @@ class Family:
     def tallies(self) -> st.SearchStrategy[Tally]:
         """Counts."""
         return brief(of(Tally, self._wheres))
+
+    @cached_property
+    def erasures(self) -> st.SearchStrategy[Erasure]:
+        """Purges; half of them only look, so that there is something left."""
+        return brief(of(Erasure, self._wheres, st.booleans()))
 
     @cached_property
     def listings(self) -> st.SearchStrategy[Listing]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import hypothesis
@@ -115,6 +116,11 @@ class Parity(RuleBasedStateMachine):
     def count(self, tally: Any) -> None:
         """Count."""
         self._table.put(tally)
+
+    @rule(erasure=own("erasures"))
+    def purge(self, erasure: Any) -> None:
+        """Purge, or say what a purge would delete."""
+        self._written(lambda number: replace(erasure, number=number))
 
     @rule(listing=own("listings"))
     def begin_walk(self, listing: Listing) -> None:

@@ -21,6 +21,7 @@ from memplane import (
     Kind,
     Mode,
     Order,
+    Outcome,
     Put,
     Ref,
     Update,
@@ -292,6 +293,26 @@ class Tally(Shown):
     async def ask(self, side: Side) -> Any:
         """Send it."""
         return plain(await side.scope(self.where.place).count(**self.where.given()), side.versions)
+
+
+@dataclass(frozen=True, repr=False)
+class Erasure(Shown):
+    """A purge, or what one would delete."""
+
+    where: Where
+    dry_run: bool = False
+    number: int = 0
+
+    async def ask(self, side: Side) -> Any:
+        """Send it; the receipt in the form of the results of other writes."""
+        done = await side.scope(self.where.place).purge(
+            **self.where.given(),
+            dry_run=self.dry_run,
+            request_id=side.request_id("purge", self.number),
+        )
+        outcome = Outcome.UNCHANGED if self.dry_run else Outcome.DELETED
+        receipt = {"ref": None, "outcome": outcome, "error": None, "version": done.count}
+        return [{**receipt, "replayed": done.replayed}]
 
 
 @dataclass(frozen=True, repr=False)
