@@ -54,3 +54,12 @@ def set_overtime(seconds: float) -> None:
 def overtime() -> float:
     """Seconds that a store call may go on behind the deadline."""
     return _overtime.get()
+
+
+def is_late(at_first: float | None, share: float = 0.5) -> bool:
+    """Whether so much of the time that was left at first is over that nothing new is to be begun.
+
+    The caller is to hear how far his call came.
+    """
+    left = remaining()
+    return left is not None and at_first is not None and left < at_first * (1 - share)

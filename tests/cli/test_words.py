@@ -125,6 +125,17 @@ def test_purge(call: Run) -> None:
     assert call("count").stdout == "0\n"
 
 
+def test_namespaces(run: Run, target: str, namespace: str) -> None:
+    space = ("--target", target, "-n", namespace)
+    for labels in (("-n", "a b"), ("-n", "a b", "-n", "c"), ("-n", "d", "-n", "c")):
+        run("put", "tea", *space, *labels)
+    shown = run("namespaces", *space, "--suffix", "c", "-o", "json").stdout.splitlines()
+    assert [json.loads(line)["namespace"][1:] for line in shown] == [["a b", "c"], ["d", "c"]]
+    table = run("namespaces", *space, "--max-depth", "1", "--prefix", "*").stdout
+    assert [line.split()[-1] for line in table.splitlines()] == ["DEPTH", "2", "2"]
+    assert f"-n {namespace} -n 'a b' " in table
+
+
 def test_a_purge_of_everything_has_to_be_confirmed(run: Run, target: str) -> None:
     refused = run("purge", "--kind", "episodic", "--target", target)
     assert refused.exit_code == 2

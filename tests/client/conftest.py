@@ -27,6 +27,7 @@ from memplane.v1 import (
     error_reason_pb2,
     memory_pb2,
     memory_service_pb2_grpc,
+    namespace_pb2,
     purge_pb2,
 )
 from memplane.v1 import memory_service_pb2 as service
@@ -211,6 +212,16 @@ class Memories(memory_service_pb2_grpc.MemoryServiceServicer):
         )
         response.filter.scanned = 2
         return response
+
+    def ListNamespaces(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """One on each of two pages."""
+        self.gateway.arrive(request, context)
+        labels = ["b"] if request.page_token else ["a"]
+        return namespace_pb2.ListNamespacesResponse(
+            namespaces=[namespace_pb2.Namespace(labels=labels)],
+            next_page_token="" if request.page_token else "more",
+            incomplete=True,
+        )
 
 
 class Admin(admin_service_pb2_grpc.AdminServiceServicer):

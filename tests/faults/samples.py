@@ -13,6 +13,7 @@ from memplane.v1 import (
     durability_pb2,
     filter_pb2,
     memory_pb2,
+    namespace_pb2,
     purge_pb2,
     value_pb2,
 )
@@ -148,6 +149,15 @@ def requests() -> dict[str, list[Message]]:
                 namespace=["a"],
                 filter=full_filter(),
                 request_id="request",
+            )
+        ],
+        "ListNamespaces": [
+            namespace_pb2.ListNamespacesRequest(
+                kind=messages.SEMANTIC,
+                prefix=[namespace_pb2.LabelPattern(label="a")],
+                suffix=[namespace_pb2.LabelPattern(any=True)],
+                max_depth=2,
+                page_size=2,
             )
         ],
         "GetCapabilities": [admin_service_pb2.GetCapabilitiesRequest()],

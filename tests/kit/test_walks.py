@@ -110,6 +110,27 @@ async def test_a_walk_by_place_takes_one_outline() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_walk_that_leaps_takes_one_outline() -> None:
+    rows, walking = Rows(range(500)), Walks()
+    scan = Scan(scope=SCOPE, limit=3)
+    page = await walking.page(scan, rows.outline(Order.PLACE), rows.fetch)
+    assert page.next is not None
+    inside = [spot for spot in rows.spots if spot.namespace == ("b",)]
+    leap = replace(scan, after=Cursor(0, ("a", "~"), ""), resumes=page.next, limit=500)
+    landed = await walking.page(leap, rows.outline(Order.PLACE), rows.fetch)
+    assert [row.record.decode() for row in landed.rows] == [
+        spot.id for spot in sorted(inside, key=lambda spot: spot.key)
+    ]
+    beyond = replace(scan, after=Cursor(0, ("c",), ""), resumes=page.next)
+    assert (await walking.page(beyond, rows.outline(Order.PLACE), rows.fetch)).next is None
+    assert rows.outlined == 500
+    rows.spots.append(Spot(0, ("c",), "k", "of another process"))
+    unknown = replace(scan, after=Cursor(0, ("b", "~"), ""))
+    found = await walking.page(unknown, rows.outline(Order.PLACE), rows.fetch)
+    assert [row.record for row in found.rows] == [b"of another process"], "no walk came here"
+
+
+@pytest.mark.asyncio
 async def test_a_walk_longer_than_what_is_kept_takes_more_outlines(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

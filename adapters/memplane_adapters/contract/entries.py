@@ -138,6 +138,9 @@ class Scan:
     descending: bool = False
     """Turns the order's value round; for Order.PLACE the place itself."""
     after: Cursor | None = None
+    resumes: Cursor | None = None
+    """Where the page before ended, when `after` lies beyond that: what a store keeps of a walk still
+    holds."""
     limit: int = 50
     """Most rows to return, 1 or more."""
     budget: int = 10_000

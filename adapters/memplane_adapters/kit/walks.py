@@ -101,8 +101,8 @@ class Walks:
         self._forget_old_walks()
         key = (*_scope_key(scan.scope), repr(scan.filter), scan.descending)
         walk = self._places.get(key)
-        spots = walk.behind(scan.after) if walk is not None else []
-        if walk is None or not spots:
+        spots = walk.behind(scan.after, scan.resumes) if walk is not None else None
+        if walk is None or spots is None:
             walk = await self._begun(scan, outline)
             spots = walk.in_order(walk.spots)
             _keep(self._places, key, walk, _KEPT_WALKS)
@@ -146,14 +146,20 @@ class _PlaceWalk:
     ends: set[_Place] = field(default_factory=set)
     made: float = field(default_factory=time.monotonic)
 
-    def behind(self, after: Cursor | None) -> list[Spot]:
-        """What comes next behind the end of a page of this walk; nothing behind other places."""
-        if after is None or (after.namespace, after.key) not in self.ends:
-            return []
+    def behind(self, after: Cursor | None, resumes: Cursor | None) -> list[Spot] | None:
+        """What comes next behind the end of a page of this walk, or further on.
+
+        None: that is not known, nor behind other places.
+        """
+        end = resumes or after
+        if after is None or end is None or (end.namespace, end.key) not in self.ends:
+            return None
         place = (after.namespace, after.key)
         if self.scan.descending:
-            return self.in_order(self.spots[: bisect_left(self.spots, place, key=_place)])
-        return self.spots[bisect_right(self.spots, place, key=_place) :]
+            spots = self.in_order(self.spots[: bisect_left(self.spots, place, key=_place)])
+        else:
+            spots = self.spots[bisect_right(self.spots, place, key=_place) :]
+        return spots if spots or not self.more else None
 
     def in_order(self, spots: list[Spot]) -> list[Spot]:
         """Places as the walk meets them."""

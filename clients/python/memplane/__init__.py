@@ -19,6 +19,7 @@ with Client("localhost:50051") as client:
 from memplane import fields
 from memplane._async.client import AsyncClient
 from memplane._async.local import AsyncLocalClient, async_local
+from memplane._async.overview import AsyncNamespaceList
 from memplane._async.reading import AsyncMemoryList
 from memplane._async.scope import AsyncScope
 from memplane._async.session import AsyncSession
@@ -70,6 +71,7 @@ from memplane._models import (
     FilterReport,
     Hit,
     Memory,
+    NamespacePage,
     Page,
     Provenance,
     PurgeResult,
@@ -91,6 +93,7 @@ from memplane._status import (
 )
 from memplane._sync.client import Client
 from memplane._sync.local import LocalClient, local
+from memplane._sync.overview import NamespaceList
 from memplane._sync.reading import MemoryList
 from memplane._sync.scope import Scope
 from memplane._sync.session import Session
@@ -106,6 +109,7 @@ __all__ = [
     "AsyncClient",
     "AsyncLocalClient",
     "AsyncMemoryList",
+    "AsyncNamespaceList",
     "AsyncScope",
     "AsyncSession",
     "AsyncState",
@@ -139,6 +143,8 @@ __all__ = [
     "MemoryList",
     "MemplaneError",
     "Mode",
+    "NamespaceList",
+    "NamespacePage",
     "NotFound",
     "Op",
     "Order",

@@ -347,3 +347,21 @@ class Count(int):
     def truncated(self) -> bool:
         """Whether the scan budget ran out, so that there are at least this many."""
         return self.filter is not None and self.filter.truncated
+
+
+@dataclass(frozen=True, slots=True)
+class NamespacePage:
+    """One page of namespaces; iterating gives them."""
+
+    namespaces: tuple[tuple[str, ...], ...]
+    """Absolute, whatever is bound where they were asked for."""
+    next_page_token: str = ""
+    """Where to go on, for 24 hours. Empty means that this was the last page."""
+    incomplete: bool = False
+    """As in SearchResult."""
+
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        return iter(self.namespaces)
+
+    def __len__(self) -> int:
+        return len(self.namespaces)

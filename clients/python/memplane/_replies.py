@@ -15,6 +15,7 @@ from memplane._models import (
     FilterReport,
     Hit,
     Memory,
+    NamespacePage,
     Page,
     Provenance,
     PurgeResult,
@@ -38,6 +39,7 @@ from memplane.v1 import (
     error_reason_pb2,
     memory_pb2,
     memory_service_pb2,
+    namespace_pb2,
     purge_pb2,
 )
 
@@ -164,6 +166,15 @@ def purged(responses: Sequence[purge_pb2.PurgeMemoriesResponse], *, dry_run: boo
         replayed=any(each.replayed for each in responses),
         durability=_enums.from_wire(_enums.Durability, responses[-1].durability)
         or _enums.Durability.UNKNOWN,
+    )
+
+
+def namespace_page(response: namespace_pb2.ListNamespacesResponse) -> NamespacePage:
+    """A page of namespaces."""
+    return NamespacePage(
+        namespaces=tuple(tuple(each.labels) for each in response.namespaces),
+        next_page_token=response.next_page_token,
+        incomplete=response.incomplete,
     )
 
 

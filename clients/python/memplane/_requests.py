@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ from memplane._filter_dicts import FilterLike, filter_message
 from memplane._ids import uuid7
 from memplane._inputs import UNSET, Delete, Put, Query, Update
 from memplane._models import Episode, Memory, Ref, labels_of
-from memplane.v1 import memory_pb2, memory_service_pb2
+from memplane.v1 import memory_pb2, memory_service_pb2, namespace_pb2
 
 # A gateway takes 1,000 items a call and 4 MiB a message.
 MAX_ITEMS: Final = 1000
@@ -290,6 +291,19 @@ def list_request(
         view=view(with_vectors),
         consistency_token=_values.text(consistency_token, "consistency_token"),
     )
+
+
+def label_patterns(given: Iterable[str], field: str) -> list[namespace_pb2.LabelPattern]:
+    """Patterns of labels: "*" is any label, and a backslash before it makes it a label again."""
+    return [
+        namespace_pb2.LabelPattern(any=True)
+        if label == "*"
+        else namespace_pb2.LabelPattern(label=_ESCAPED.sub(r"\1", label))
+        for label in labels_of(given, field)
+    ]
+
+
+_ESCAPED: Final = re.compile(r"\A\\(\\*\*)\Z")
 
 
 def view(with_vectors: bool) -> memory_pb2.MemoryView.ValueType:  # noqa: FBT001 (it is the datum)

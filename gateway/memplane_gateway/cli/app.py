@@ -20,6 +20,7 @@ from memplane_gateway.cli import (
     doctor,
     exits,
     get,
+    namespaces,
     outbox,
     purge,
     put,
@@ -100,6 +101,7 @@ app.command("list", rich_help_panel=MEMORIES)(listing.list_)
 app.command(rich_help_panel=MEMORIES)(delete.delete)
 app.command(rich_help_panel=MEMORIES)(count.count)
 app.command(rich_help_panel=MEMORIES)(purge.purge)
+app.command(rich_help_panel=MEMORIES)(namespaces.namespaces)
 
 
 def run() -> None:

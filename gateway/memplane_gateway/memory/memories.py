@@ -19,6 +19,8 @@ from memplane_gateway.memory.model import (
     Listing,
     Memory,
     Mode,
+    NamespacePage,
+    NamespaceQuery,
     Purge,
     Purged,
     Put,
@@ -28,6 +30,7 @@ from memplane_gateway.memory.model import (
     Update,
     Written,
 )
+from memplane_gateway.memory.namespaces import NamespaceLister
 from memplane_gateway.memory.purging import Progress, Purger
 from memplane_gateway.memory.searching import Searcher, auto_mode
 from memplane_gateway.memory.shared_leases import SharedLeases
@@ -72,6 +75,7 @@ class Memories:
         self._clock = clock
         self._writer = Writer(route, shelf, clock, vectors, shared)
         self._lister = Lister(shelf, clock, tokens, scan_budget)
+        self._namespaces = NamespaceLister(shelf, clock, tokens, scan_budget)
         self._purger = Purger(route, shelf, clock, self._writer, tokens, scan_budget=scan_budget)
         self._searcher = Searcher(
             route, shelf, clock, vectors, default_mode=self.auto_mode, scan_budget=scan_budget
@@ -154,6 +158,10 @@ class Memories:
     async def count(self, caller: Caller, selection: Selection) -> Counted:
         """How many memories."""
         return await self._lister.count(caller, selection)
+
+    async def namespaces(self, caller: Caller, query: NamespaceQuery) -> NamespacePage:
+        """A page of the namespaces that hold memories."""
+        return await self._namespaces.page(caller, query)
 
     def begin_purge(self, caller: Caller, purge: Purge) -> Progress:
         """Where a call of a purge begins. Raises INVALID_ARGUMENT for a token of another one."""

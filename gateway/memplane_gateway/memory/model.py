@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
@@ -391,3 +392,49 @@ class Purged:
     filter: FilterReport | None = None
     replayed: bool = False
     """Whether an earlier try of the same call did it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceQuery:
+    """Which namespaces to list, and a page of them; None in a pattern is any label."""
+
+    kind: Kind
+    binding: bytes
+    prefix: tuple[str | None, ...] = ()
+    suffix: tuple[str | None, ...] = ()
+    max_depth: int = 0
+    """Longer ones are cut to so many labels; 0 is none."""
+    page_size: int = 50
+    page_token: str = ""
+
+    @property
+    def selection(self) -> Selection:
+        """What all of them lie in."""
+        literal = itertools.takewhile(lambda label: label is not None, self.prefix)
+        return Selection(self.kind, tuple(label for label in literal if label is not None))
+
+    def mismatch(self, namespace: tuple[str, ...]) -> int | None:
+        """The first label that the prefix does not allow; None: there is none so far."""
+        for index, (label, wanted) in enumerate(zip(namespace, self.prefix, strict=False)):
+            if wanted not in (None, label):
+                return index
+        return None
+
+    def matches(self, namespace: tuple[str, ...]) -> bool:
+        """Whether prefix and suffix allow a namespace."""
+        length = len(namespace)
+        if length < max(len(self.prefix), len(self.suffix)) or self.mismatch(namespace) is not None:
+            return False
+        last = namespace[length - len(self.suffix) :]
+        pairs = zip(last, self.suffix, strict=True)
+        return all(wanted in (None, label) for label, wanted in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class NamespacePage:
+    """A page of namespaces, in order."""
+
+    namespaces: tuple[tuple[str, ...], ...]
+    next_page_token: str = ""
+    incomplete: bool = False
+    """As in Found."""

@@ -28,7 +28,7 @@ from memplane_adapters.contract import (
     compile_filter,
 )
 from memplane_gateway.clock import Clock
-from memplane_gateway.deadline import remaining
+from memplane_gateway.deadline import is_late, remaining
 from memplane_gateway.errors import MemplaneError, from_store, is_ambiguous
 from memplane_gateway.memory.leases import Turn, needs_leases
 from memplane_gateway.memory.model import (
@@ -49,9 +49,6 @@ from memplane_gateway.memory.writing import Writer
 
 _ROWS = 500
 """Rows that are deleted at once."""
-
-_SHARE = 0.5
-"""The part of a call's time after which it begins nothing new: its caller is to hear how far it came."""
 
 
 @dataclass(slots=True)
@@ -230,7 +227,7 @@ class Purger:
                 await self._delete(seen, matches, progress)
             progress.after = position.next
             scanned += position.scanned
-            spent = scanned >= self._scan_budget or _is_late(time_left)
+            spent = scanned >= self._scan_budget or is_late(time_left)
             if position.next is None or spent:
                 self._end(caller, purge, progress, position.next)
                 return planned.report(scanned, truncated=position.next is not None)
@@ -316,9 +313,3 @@ def _binding(caller: Caller, purge: Purge) -> bytes:
 
 def _everything(_: object) -> bool:
     return True
-
-
-def _is_late(at_first: float | None) -> bool:
-    """Whether so much of a call's time is over that nothing new is to be begun."""
-    left = remaining()
-    return left is not None and at_first is not None and left < at_first * (1 - _SHARE)

@@ -19,6 +19,8 @@ from memplane_gateway.memory.model import (
     Listing,
     Memory,
     Mode,
+    NamespacePage,
+    NamespaceQuery,
     Outcome,
     Purge,
     Purged,
@@ -157,6 +159,12 @@ class SpoolingMemories(Memories):
         incomplete = self._touches(caller, selection)
         self._must_be_ready()
         return replace(await super().count(caller, selection), incomplete=incomplete)
+
+    async def namespaces(self, caller: Caller, query: NamespaceQuery) -> NamespacePage:
+        """A page of the namespaces in which the store has memories."""
+        incomplete = self._touches(caller, query.selection)
+        self._must_be_ready()
+        return replace(await super().namespaces(caller, query), incomplete=incomplete)
 
     async def purge(
         self, caller: Caller, purge: Purge, progress: Progress, *, dry_run: bool = False

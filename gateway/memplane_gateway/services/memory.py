@@ -37,7 +37,13 @@ from memplane_gateway.memory.purging import PurgeNotes
 from memplane_gateway.memory.removals import RemovalNotes
 from memplane_gateway.pacing import paced
 from memplane_gateway.routes import Route, Router, durability_refusal
-from memplane_gateway.services.calls import Translated, know_durability, read_min_durability
+from memplane_gateway.services.calls import (
+    Translated,
+    know_durability,
+    read_min_durability,
+    refuse_token,
+)
+from memplane_gateway.services.overview import Overview
 from memplane_gateway.services.purging import Purging
 from memplane_gateway.wire.memories import (
     body_hash_of,
@@ -80,6 +86,7 @@ class MemoryService:
         self._clock = clock
         self._notes = notes
         self._running = Running()
+        self._overview = Overview(router)
         self._purging = Purging(router, purges, self._running)
 
     def rpcs(self) -> list[Rpc]:
@@ -95,6 +102,7 @@ class MemoryService:
                 "ListMemories": self.list_memories,
                 "CountMemories": self.count_memories,
                 "PurgeMemories": self._purging.purge_memories,
+                "ListNamespaces": self._overview.list_namespaces,
             },
         )
 
@@ -151,7 +159,7 @@ class MemoryService:
             for index, ref in enumerate(request.refs[: limits.BATCH_ITEMS])
         ]
         vectors = read_view(request.view, "view", violations)
-        self._check_token(request.consistency_token, violations)
+        refuse_token(request.consistency_token, violations)
         violations.raise_if_any()
         found: dict[int, Memory | None] = {}
         room = limits.REPLY_BYTES
@@ -244,7 +252,7 @@ class MemoryService:
             self._check_dimension(
                 search.selection.kind, search.vector, f"queries[{index}].vector", violations
             )
-        self._check_token(request.consistency_token, violations)
+        refuse_token(request.consistency_token, violations)
         violations.raise_if_any()
         share = min(limits.PAGE_BYTES, limits.REPLY_BYTES // len(searches))
         answers = await asyncio.gather(
@@ -261,7 +269,7 @@ class MemoryService:
         """A page of a walk."""
         violations = Violations()
         listing = read_listing(request, violations)
-        self._check_token(request.consistency_token, violations)
+        refuse_token(request.consistency_token, violations)
         violations.raise_if_any()
         route = self._router[listing.selection.kind]
         with Translated(route):
@@ -276,7 +284,7 @@ class MemoryService:
         """How many."""
         violations = Violations()
         selection = read_selection(request, "", violations)
-        self._check_token(request.consistency_token, violations)
+        refuse_token(request.consistency_token, violations)
         violations.raise_if_any()
         route = self._router[selection.kind]
         with Translated(route):
@@ -367,11 +375,6 @@ class MemoryService:
             "expected": str(embedding.dimension),
             "actual": str(len(vector)),
         }
-
-    def _check_token(self, token: str, violations: Violations) -> None:
-        # Every store so far shows a write to the next read, so none has given a token out.
-        if token:
-            violations.add("consistency_token", "was not given out by this gateway")
 
 
 async def _with_body(caller: Caller, items: Iterable[Message], *, atomic: bool = False) -> Caller:

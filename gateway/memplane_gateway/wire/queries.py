@@ -113,7 +113,7 @@ def read_search(message: svc.SearchQuery, path: str, violations: Violations) -> 
         else None,
         mode=mode or Mode.AUTO,
         min_relevance=message.min_relevance if message.HasField("min_relevance") else None,
-        page_size=_read_page_size(message.page_size, f"{path}.page_size", violations),
+        page_size=read_page_size(message.page_size, f"{path}.page_size", violations),
         vectors=read_view(message.view, f"{path}.view", violations),
         exact=message.exact,
     )
@@ -129,7 +129,7 @@ def read_listing(message: svc.ListMemoriesRequest, violations: Violations) -> Li
         binding=_binding(message),
         order=order or Order.PLACE,
         descending=message.descending,
-        page_size=_read_page_size(message.page_size, "page_size", violations),
+        page_size=read_page_size(message.page_size, "page_size", violations),
         page_token=message.page_token,
         vectors=read_view(message.view, "view", violations),
     )
@@ -175,7 +175,8 @@ def write_report(report: FilterReport | None, message: filter_pb2.FilterReport) 
     message.truncated = report.truncated
 
 
-def _read_page_size(size: int, path: str, violations: Violations) -> int:
+def read_page_size(size: int, path: str, violations: Violations) -> int:
+    """How many items a page has at most."""
     if size < 0:
         violations.add(path, "is negative; 0 means the default")
     return min(size or limits.DEFAULT_PAGE_ITEMS, limits.MAX_PAGE_ITEMS)

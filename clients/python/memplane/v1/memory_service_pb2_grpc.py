@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from memplane.v1 import memory_service_pb2 as memplane_dot_v1_dot_memory__service__pb2
+from memplane.v1 import namespace_pb2 as memplane_dot_v1_dot_namespace__pb2
 from memplane.v1 import purge_pb2 as memplane_dot_v1_dot_purge__pb2
 
 GRPC_GENERATED_VERSION = '1.72.1'
@@ -92,6 +93,11 @@ class MemoryServiceStub(object):
                 '/memplane.v1.MemoryService/PurgeMemories',
                 request_serializer=memplane_dot_v1_dot_purge__pb2.PurgeMemoriesRequest.SerializeToString,
                 response_deserializer=memplane_dot_v1_dot_purge__pb2.PurgeMemoriesResponse.FromString,
+                _registered_method=True)
+        self.ListNamespaces = channel.unary_unary(
+                '/memplane.v1.MemoryService/ListNamespaces',
+                request_serializer=memplane_dot_v1_dot_namespace__pb2.ListNamespacesRequest.SerializeToString,
+                response_deserializer=memplane_dot_v1_dot_namespace__pb2.ListNamespacesResponse.FromString,
                 _registered_method=True)
 
 
@@ -183,6 +189,13 @@ class MemoryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListNamespaces(self, request, context):
+        """ListNamespaces lists the namespaces that hold memories.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MemoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -225,6 +238,11 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.PurgeMemories,
                     request_deserializer=memplane_dot_v1_dot_purge__pb2.PurgeMemoriesRequest.FromString,
                     response_serializer=memplane_dot_v1_dot_purge__pb2.PurgeMemoriesResponse.SerializeToString,
+            ),
+            'ListNamespaces': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNamespaces,
+                    request_deserializer=memplane_dot_v1_dot_namespace__pb2.ListNamespacesRequest.FromString,
+                    response_serializer=memplane_dot_v1_dot_namespace__pb2.ListNamespacesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -461,6 +479,33 @@ class MemoryService(object):
             '/memplane.v1.MemoryService/PurgeMemories',
             memplane_dot_v1_dot_purge__pb2.PurgeMemoriesRequest.SerializeToString,
             memplane_dot_v1_dot_purge__pb2.PurgeMemoriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNamespaces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memplane.v1.MemoryService/ListNamespaces',
+            memplane_dot_v1_dot_namespace__pb2.ListNamespacesRequest.SerializeToString,
+            memplane_dot_v1_dot_namespace__pb2.ListNamespacesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from memplane.v1 import memory_service_pb2 as _memory_service_pb2
+from memplane.v1 import namespace_pb2 as _namespace_pb2
 from memplane.v1 import purge_pb2 as _purge_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -86,6 +87,8 @@ class MemoryServiceStub:
     (on_backend_down: spool) it is UNAVAILABLE while one of them is about what
     it asks for, and while the store is down.
     """
+    ListNamespaces: _grpc.UnaryUnaryMultiCallable[_namespace_pb2.ListNamespacesRequest, _namespace_pb2.ListNamespacesResponse]
+    """ListNamespaces lists the namespaces that hold memories."""
 
 @_typing.type_check_only
 class MemoryServiceAsyncStub(MemoryServiceStub):
@@ -144,6 +147,8 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     (on_backend_down: spool) it is UNAVAILABLE while one of them is about what
     it asks for, and while the store is down.
     """
+    ListNamespaces: _aio.UnaryUnaryMultiCallable[_namespace_pb2.ListNamespacesRequest, _namespace_pb2.ListNamespacesResponse]  # type: ignore[assignment]
+    """ListNamespaces lists the namespaces that hold memories."""
 
 class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """MemoryService keeps and finds memories. Every call works on the caller's
@@ -247,5 +252,13 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         (on_backend_down: spool) it is UNAVAILABLE while one of them is about what
         it asks for, and while the store is down.
         """
+
+    @_abc_1.abstractmethod
+    def ListNamespaces(
+        self,
+        request: _namespace_pb2.ListNamespacesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_namespace_pb2.ListNamespacesResponse, _abc.Awaitable[_namespace_pb2.ListNamespacesResponse]]:
+        """ListNamespaces lists the namespaces that hold memories."""
 
 def add_MemoryServiceServicer_to_server(servicer: MemoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

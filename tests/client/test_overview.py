@@ -1,4 +1,4 @@
-"""The client's purge goes on until nothing is left."""
+"""Calls that the client makes several of: purges and lists of namespaces."""
 
 from __future__ import annotations
 
@@ -30,3 +30,22 @@ def test_a_purge_goes_on_until_nothing_is_left(gateway: FakeGateway) -> None:
         with pytest.raises(memplane.Internal) as caught:
             ada.purge("semantic")
         assert caught.value.__notes__ == ["1 memories were deleted by the calls before this one"]
+
+
+def test_namespaces_come_from_page_after_page(gateway: FakeGateway) -> None:
+    with Client(gateway.target) as client:
+        ada = client.scope("ada")
+        found = ada.namespaces(
+            "episodic", prefix=["*", "\\*", "\\\\*", "x*"], suffix=["*"], max_depth=2
+        )
+        assert list(found) == [("a",), ("b",)]
+        (sent, again) = gateway.requests
+        assert [each.label for each in sent.prefix] == ["ada", "", "*", "\\*", "x*"]
+        assert [each.any for each in sent.prefix] == [False, True, False, False, False]
+        assert sent.suffix[0].any
+        assert sent.max_depth == 3
+        assert again.page_token == "more"
+        page = found.page()
+        assert (len(page), list(page), page.incomplete) == (1, [("a",)], True)
+        with pytest.raises(memplane.InvalidArgument):
+            ada.namespaces(max_depth=0)

@@ -1,0 +1,32 @@
+"""MemoryService: what there is, without the memories themselves."""
+
+from __future__ import annotations
+
+from memplane.v1 import namespace_pb2
+from memplane_gateway.memory.model import Caller
+from memplane_gateway.routes import Router
+from memplane_gateway.services.calls import Translated, refuse_token
+from memplane_gateway.wire.namespaces import read_namespaces, write_namespaces
+from memplane_gateway.wire.violations import Violations
+
+
+class Overview:
+    """The rpc ListNamespaces."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    async def list_namespaces(
+        self, request: namespace_pb2.ListNamespacesRequest, caller: Caller
+    ) -> namespace_pb2.ListNamespacesResponse:
+        """A page of the namespaces that hold memories."""
+        violations = Violations()
+        query = read_namespaces(request, violations)
+        refuse_token(request.consistency_token, violations)
+        violations.raise_if_any()
+        route = self._router[query.kind]
+        with Translated(route):
+            page = await route.memories.namespaces(caller, query)
+        response = namespace_pb2.ListNamespacesResponse()
+        write_namespaces(page, response)
+        return response
