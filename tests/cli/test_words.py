@@ -136,6 +136,20 @@ def test_namespaces(run: Run, target: str, namespace: str) -> None:
     assert f"-n {namespace} -n 'a b' " in table
 
 
+def test_stats(call: Run) -> None:
+    for number in range(2):
+        call("put", "tea", "--key", f"k{number}", "--attr", f"n={number}")
+    shown = document(call("stats", "-o", "json"))
+    assert [each["count"] for each in shown.values()] == [2, 0, 0]
+    assert (shown["semantic"]["mean_importance"], shown["semantic"]["truncated"]) == (None, False)
+    assert shown["semantic"]["newest"] > shown["semantic"]["oldest"]
+    assert shown["episodic"]["oldest"] is None
+    table = call("stats", "--kind", "semantic", "--filter", '{"n": 1}').stdout.splitlines()
+    assert table[0].split() == ["KIND", "MEMORIES", "OLDEST", "NEWEST", "IMPORTANCE"]
+    assert table[1].split()[:2] == ["semantic", "1"]
+    assert len(table) == 2
+
+
 def test_a_purge_of_everything_has_to_be_confirmed(run: Run, target: str) -> None:
     refused = run("purge", "--kind", "episodic", "--target", target)
     assert refused.exit_code == 2

@@ -29,6 +29,7 @@ from memplane.v1 import (
     memory_service_pb2_grpc,
     namespace_pb2,
     purge_pb2,
+    statistics_pb2,
 )
 from memplane.v1 import memory_service_pb2 as service
 
@@ -222,6 +223,16 @@ class Memories(memory_service_pb2_grpc.MemoryServiceServicer):
             next_page_token="" if request.page_token else "more",
             incomplete=True,
         )
+
+    def GetStatistics(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Figures of one kind, and of one that is of a newer gateway."""
+        self.gateway.arrive(request, context)
+        response = statistics_pb2.GetStatisticsResponse()
+        figures = response.kinds.add(kind=memory_pb2.KIND_SEMANTIC, count=2, importance_count=1)
+        figures.mean_importance = 0.5
+        figures.oldest.seconds = 1
+        response.kinds.add(kind=99, count=7)
+        return response
 
 
 class Admin(admin_service_pb2_grpc.AdminServiceServicer):

@@ -49,3 +49,15 @@ def test_namespaces_come_from_page_after_page(gateway: FakeGateway) -> None:
         assert (len(page), list(page), page.incomplete) == (1, [("a",)], True)
         with pytest.raises(memplane.InvalidArgument):
             ada.namespaces(max_depth=0)
+
+
+def test_statistics_by_kind(gateway: FakeGateway) -> None:
+    with Client(gateway.target) as client:
+        (figures,) = client.scope("ada").statistics("semantic", filter=attr("n") > 1).items()
+        kind, found = figures
+        assert (kind, found.count, found.importance_count) == (Kind.SEMANTIC, 2, 1)
+        assert (found.mean_importance, found.newest, found.truncated) == (0.5, None, False)
+        assert found.oldest is not None
+        assert found.oldest.timestamp() == 1
+        (sent,) = gateway.requests
+        assert (list(sent.kinds), list(sent.namespace)) == ([1], ["ada"])

@@ -15,6 +15,7 @@ from memplane.v1 import (
     memory_pb2,
     namespace_pb2,
     purge_pb2,
+    statistics_pb2,
     value_pb2,
 )
 from memplane.v1 import memory_service_pb2 as svc
@@ -158,6 +159,11 @@ def requests() -> dict[str, list[Message]]:
                 suffix=[namespace_pb2.LabelPattern(any=True)],
                 max_depth=2,
                 page_size=2,
+            )
+        ],
+        "GetStatistics": [
+            statistics_pb2.GetStatisticsRequest(
+                kinds=[messages.SEMANTIC], namespace=["a"], filter=full_filter()
             )
         ],
         "GetCapabilities": [admin_service_pb2.GetCapabilitiesRequest()],

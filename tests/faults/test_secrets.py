@@ -13,7 +13,7 @@ from tests.faults.calls import METHODS, Answer, call, check_honest
 from tests.faults.hostile import TOO_MANY, bad_strings
 from tests.faults.process import Gateway, room
 
-from memplane.v1 import filter_pb2, namespace_pb2, purge_pb2, value_pb2
+from memplane.v1 import filter_pb2, namespace_pb2, purge_pb2, statistics_pb2, value_pb2
 from memplane.v1 import memory_service_pb2 as svc
 
 CANARY = "kanarie"
@@ -100,6 +100,7 @@ def _bad(text: str) -> dict[str, list[Message]]:
         kind=messages.SEMANTIC, confirm_all=True, page_token=text
     )
     spaces = namespace_pb2.ListNamespacesRequest(kind=messages.SEMANTIC, page_token=text)
+    figures = statistics_pb2.GetStatisticsRequest(consistency_token=text)
     get = svc.GetMemoriesRequest(refs=[messages.ref(text)] * TOO_MANY)
     return {
         "PutMemories": [put, twice, conditional],
@@ -111,6 +112,7 @@ def _bad(text: str) -> dict[str, list[Message]]:
         "GetMemories": [get],
         "PurgeMemories": [purge, purge_on],
         "ListNamespaces": [spaces],
+        "GetStatistics": [figures],
     }
 
 

@@ -78,6 +78,7 @@ from memplane._models import (
     Ref,
     SearchResult,
     StateUpdate,
+    Statistics,
     WriteResult,
     WriteResults,
 )
@@ -172,6 +173,7 @@ __all__ = [
     "State",
     "StateConflict",
     "StateUpdate",
+    "Statistics",
     "Status",
     "Unauthenticated",
     "Unavailable",

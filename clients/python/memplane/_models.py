@@ -365,3 +365,24 @@ class NamespacePage:
 
     def __len__(self) -> int:
         return len(self.namespaces)
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Figures about the memories of one kind."""
+
+    count: int
+    oldest: datetime | None = None
+    """When the oldest happened (else: was last changed). None without memories."""
+    newest: datetime | None = None
+    """When the newest happened (else: was last changed). None without memories."""
+    mean_importance: float | None = None
+    """Of those that have one, 0 to 1. None when none has."""
+    importance_count: int = 0
+    """How many have an importance."""
+    truncated: bool = False
+    """Whether the scan budget ran out: the mean is of some memories only, and so may the others be."""
+    filter: FilterReport | None = None
+    """How the filter was evaluated. None without a filter."""
+    incomplete: bool = False
+    """As in SearchResult."""

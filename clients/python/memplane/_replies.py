@@ -21,6 +21,7 @@ from memplane._models import (
     PurgeResult,
     Ref,
     SearchResult,
+    Statistics,
     WriteResult,
     WriteResults,
 )
@@ -41,6 +42,7 @@ from memplane.v1 import (
     memory_service_pb2,
     namespace_pb2,
     purge_pb2,
+    statistics_pb2,
 )
 
 if TYPE_CHECKING:
@@ -176,6 +178,27 @@ def namespace_page(response: namespace_pb2.ListNamespacesResponse) -> NamespaceP
         next_page_token=response.next_page_token,
         incomplete=response.incomplete,
     )
+
+
+def statistics(
+    response: statistics_pb2.GetStatisticsResponse,
+) -> dict[_enums.Kind, Statistics]:
+    """Figures by kind; those of kinds that a newer gateway has are left out."""
+    figures = {}
+    for each in response.kinds:
+        kind = _enums.from_wire(_enums.Kind, each.kind)
+        if kind is not None:
+            figures[kind] = Statistics(
+                count=each.count,
+                oldest=_time(each.HasField("oldest"), each.oldest),
+                newest=_time(each.HasField("newest"), each.newest),
+                mean_importance=each.mean_importance if each.HasField("mean_importance") else None,
+                importance_count=each.importance_count,
+                truncated=each.truncated,
+                filter=_report(each.filter) if each.HasField("filter") else None,
+                incomplete=each.incomplete,
+            )
+    return figures
 
 
 def one(results: Sequence[object], asked: int) -> None:

@@ -26,6 +26,7 @@ from memplane_gateway.cli import (
     put,
     search,
     serve,
+    stats,
     status,
     version,
 )
@@ -102,6 +103,7 @@ app.command(rich_help_panel=MEMORIES)(delete.delete)
 app.command(rich_help_panel=MEMORIES)(count.count)
 app.command(rich_help_panel=MEMORIES)(purge.purge)
 app.command(rich_help_panel=MEMORIES)(namespaces.namespaces)
+app.command(rich_help_panel=MEMORIES)(stats.stats)
 
 
 def run() -> None:

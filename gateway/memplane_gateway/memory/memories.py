@@ -27,6 +27,7 @@ from memplane_gateway.memory.model import (
     Removal,
     Search,
     Selection,
+    Statistics,
     Update,
     Written,
 )
@@ -35,6 +36,7 @@ from memplane_gateway.memory.purging import Progress, Purger
 from memplane_gateway.memory.searching import Searcher, auto_mode
 from memplane_gateway.memory.shared_leases import SharedLeases
 from memplane_gateway.memory.shelf import Shelf, memory_of
+from memplane_gateway.memory.statistics import Statistician
 from memplane_gateway.memory.tokens import PageTokens
 from memplane_gateway.memory.writing import Writer
 
@@ -76,6 +78,7 @@ class Memories:
         self._writer = Writer(route, shelf, clock, vectors, shared)
         self._lister = Lister(shelf, clock, tokens, scan_budget)
         self._namespaces = NamespaceLister(shelf, clock, tokens, scan_budget)
+        self._statistician = Statistician(shelf, clock, scan_budget)
         self._purger = Purger(route, shelf, clock, self._writer, tokens, scan_budget=scan_budget)
         self._searcher = Searcher(
             route, shelf, clock, vectors, default_mode=self.auto_mode, scan_budget=scan_budget
@@ -162,6 +165,10 @@ class Memories:
     async def namespaces(self, caller: Caller, query: NamespaceQuery) -> NamespacePage:
         """A page of the namespaces that hold memories."""
         return await self._namespaces.page(caller, query)
+
+    async def statistics(self, caller: Caller, selection: Selection) -> Statistics:
+        """Figures about memories."""
+        return await self._statistician.of(caller, selection)
 
     def begin_purge(self, caller: Caller, purge: Purge) -> Progress:
         """Where a call of a purge begins. Raises INVALID_ARGUMENT for a token of another one."""

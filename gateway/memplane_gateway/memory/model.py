@@ -438,3 +438,19 @@ class NamespacePage:
     next_page_token: str = ""
     incomplete: bool = False
     """As in Found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """Figures about memories; None where there is nothing to say it of."""
+
+    count: int
+    oldest: int | None
+    newest: int | None
+    mean_importance: float | None
+    importance_count: int
+    truncated: bool
+    """Whether the mean (with a residual all of them) are of some memories only."""
+    filter: FilterReport | None = None
+    incomplete: bool = False
+    """As in Found."""

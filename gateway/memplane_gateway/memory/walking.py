@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from memplane_adapters.contract import Cursor, Order, Predicate, Scan
 from memplane_gateway.limits import PAGE_BYTES, SCAN_BYTES
+from memplane_gateway.memory.model import Record
 from memplane_gateway.memory.shelf import Row, Shelf, fields_of, open_row
 from memplane_gateway.pacing import paced
 
@@ -53,7 +55,21 @@ async def walk(
 
 async def tally(shelf: Shelf, scan: Scan, residual: Predicate) -> tuple[int, Position]:
     """How many rows match among `scan.budget` looked at; they are not kept."""
-    count = scanned = 0
+    count = 0
+
+    def see(_: Record) -> None:
+        nonlocal count
+        count += 1
+
+    end = await visit(shelf, scan, residual, see)
+    return count, end
+
+
+async def visit(
+    shelf: Shelf, scan: Scan, residual: Predicate | None, see: Callable[[Record], None]
+) -> Position:
+    """See each row that matches among `scan.budget` looked at; they are not kept."""
+    scanned = 0
     while True:
         limit = min(_TALLY_ROWS, scan.budget - scanned)
         page = await shelf.scan(
@@ -62,9 +78,10 @@ async def tally(shelf: Shelf, scan: Scan, residual: Predicate) -> tuple[int, Pos
         scanned += page.scanned
         async for stored in paced(page.rows):
             row = open_row(shelf.codec, stored, scan.scope)
-            count += row is not None and residual(fields_of(row.record))
+            if row is not None and (residual is None or residual(fields_of(row.record))):
+                see(row.record)
         if page.next is None or scanned >= scan.budget:
-            return count, Position(scanned, page.next)
+            return Position(scanned, page.next)
         scan = replace(scan, after=page.next)
 
 

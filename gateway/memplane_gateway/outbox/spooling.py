@@ -28,6 +28,7 @@ from memplane_gateway.memory.model import (
     Removal,
     Search,
     Selection,
+    Statistics,
     Update,
     Written,
 )
@@ -165,6 +166,12 @@ class SpoolingMemories(Memories):
         incomplete = self._touches(caller, query.selection)
         self._must_be_ready()
         return replace(await super().namespaces(caller, query), incomplete=incomplete)
+
+    async def statistics(self, caller: Caller, selection: Selection) -> Statistics:
+        """Figures about what the store has."""
+        incomplete = self._touches(caller, selection)
+        self._must_be_ready()
+        return replace(await super().statistics(caller, selection), incomplete=incomplete)
 
     async def purge(
         self, caller: Caller, purge: Purge, progress: Progress, *, dry_run: bool = False

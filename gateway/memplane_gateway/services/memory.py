@@ -102,6 +102,7 @@ class MemoryService:
                 "ListMemories": self.list_memories,
                 "CountMemories": self.count_memories,
                 "PurgeMemories": self._purging.purge_memories,
+                "GetStatistics": self._overview.get_statistics,
                 "ListNamespaces": self._overview.list_namespaces,
             },
         )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from memplane.v1 import namespace_pb2
-from memplane_gateway.memory.model import Caller
+import asyncio
+
+from memplane.v1 import namespace_pb2, statistics_pb2
+from memplane_gateway.memory.model import Caller, Selection, Statistics
 from memplane_gateway.routes import Router
 from memplane_gateway.services.calls import Translated, refuse_token
 from memplane_gateway.wire.namespaces import read_namespaces, write_namespaces
+from memplane_gateway.wire.statistics import read_statistics, write_statistics
 from memplane_gateway.wire.violations import Violations
 
 
 class Overview:
-    """The rpc ListNamespaces."""
+    """The rpcs ListNamespaces and GetStatistics."""
 
     def __init__(self, router: Router) -> None:
         self._router = router
@@ -29,4 +32,24 @@ class Overview:
             page = await route.memories.namespaces(caller, query)
         response = namespace_pb2.ListNamespacesResponse()
         write_namespaces(page, response)
+        return response
+
+    async def get_statistics(
+        self, request: statistics_pb2.GetStatisticsRequest, caller: Caller
+    ) -> statistics_pb2.GetStatisticsResponse:
+        """Figures by kind."""
+        violations = Violations()
+        selections = read_statistics(request, violations)
+        refuse_token(request.consistency_token, violations)
+        violations.raise_if_any()
+
+        async def ask(selection: Selection) -> Statistics:
+            route = self._router[selection.kind]
+            with Translated(route):
+                return await route.memories.statistics(caller, selection)
+
+        figures = await asyncio.gather(*map(ask, selections))
+        response = statistics_pb2.GetStatisticsResponse()
+        for selection, each in zip(selections, figures, strict=True):
+            write_statistics(selection.kind, each, response.kinds.add())
         return response

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from memplane import AsyncScope, Capabilities, InvalidArgument, Kind, Mode, Order, Put, attr
+from memplane import AsyncScope, Capabilities, InvalidArgument, Kind, Mode, Order, Put, Ref, attr
 from memplane.v1 import filter_pb2, purge_pb2
 from memplane_adapters.conformance.memories.doors import IN_PROCESS, Door, call
 from memplane_adapters.conformance.memories.fixtures import (
@@ -248,3 +248,33 @@ async def test_a_token_belongs_to_its_own_purge(
         with refused(InvalidArgument, "PAGE_TOKEN_INVALID", "page_token"):
             await ask(door, request)
     assert (await ask(door, asking(space, kind, page_token=token))).count <= len(rare)
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+@KINDS
+async def test_figures_say_when_the_budget_ran_out(
+    space: AsyncScope, kind: Kind, rare: list[str]
+) -> None:
+    await filled(space, kind, rare)
+    figures = (await space.statistics(kind, filter=RARE))[kind]
+    assert figures.truncated
+    assert figures.filter is not None
+    assert (figures.filter.scanned, figures.filter.truncated) == (BUDGET, True)
+    assert figures.count <= len(rare)
+    whole = (await space.statistics(kind))[kind]
+    assert (whole.count, whole.mean_importance, whole.truncated) == (ROWS, None, True)
+    assert whole.oldest is not None
+    assert whole.newest is not None
+
+
+@KINDS
+async def test_namespaces_are_all_found_whatever_the_budget(space: AsyncScope, kind: Kind) -> None:
+    places = [(*space.namespace, f"{number:03}") for number in range(ROWS)]
+    for start in range(0, ROWS, BUDGET):
+        await put_all(space, [Put(Ref(kind, each, "k")) for each in places[start : start + BUDGET]])
+    walk = space.namespaces(kind, page_size=1000)
+    first = await walk.page()
+    assert len(first) == BUDGET
+    assert [each async for each in walk] == places

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 from memplane import _replies, _requests, _values
 from memplane._enums import Kind, to_wire
 from memplane._errors import InvalidArgument
-from memplane._models import NamespacePage
+from memplane._filter_dicts import FilterLike, filter_message
+from memplane._models import NamespacePage, Statistics
 from memplane._sync.connection import MEMORY_SERVICE, Base, Connection
-from memplane.v1 import namespace_pb2
+from memplane.v1 import namespace_pb2, statistics_pb2
 
 
 class NamespaceList:
@@ -104,3 +105,39 @@ class Overview(Base):
             consistency_token=_values.text(consistency_token, "consistency_token"),
         )
         return NamespaceList(self._connection, request, timeout)
+
+    def statistics(
+        self,
+        *kinds: Kind | str,
+        filter: FilterLike | None = None,
+        exact_namespace: bool = False,
+        consistency_token: str = "",
+        timeout: float | None = None,
+    ) -> dict[Kind, Statistics]:
+        """Figures about the memories below the namespace that is bound here, by kind.
+
+        Args:
+            kinds: Which kinds. None given means all.
+            filter: Which memories.
+            exact_namespace: Only this very namespace, not those below it.
+            consistency_token: What a write returned: wait for that write.
+            timeout: Seconds; None means the client's.
+
+        Raises:
+            MemplaneError: The call failed, for one of the kinds at least.
+        """
+        request = statistics_pb2.GetStatisticsRequest(
+            kinds=[to_wire(Kind, kind, f"kinds[{i}]") for i, kind in enumerate(kinds)],
+            namespace=self._namespace,
+            exact_namespace=_values.flag(exact_namespace, "exact_namespace"),
+            filter=filter_message(filter, "filter"),
+            consistency_token=_values.text(consistency_token, "consistency_token"),
+        )
+        return _replies.statistics(
+            self._connection.call(
+                MEMORY_SERVICE + "GetStatistics",
+                request,
+                statistics_pb2.GetStatisticsResponse,
+                timeout,
+            )
+        )

@@ -6,6 +6,7 @@ import warnings
 from memplane.v1 import memory_service_pb2 as memplane_dot_v1_dot_memory__service__pb2
 from memplane.v1 import namespace_pb2 as memplane_dot_v1_dot_namespace__pb2
 from memplane.v1 import purge_pb2 as memplane_dot_v1_dot_purge__pb2
+from memplane.v1 import statistics_pb2 as memplane_dot_v1_dot_statistics__pb2
 
 GRPC_GENERATED_VERSION = '1.72.1'
 GRPC_VERSION = grpc.__version__
@@ -93,6 +94,11 @@ class MemoryServiceStub(object):
                 '/memplane.v1.MemoryService/PurgeMemories',
                 request_serializer=memplane_dot_v1_dot_purge__pb2.PurgeMemoriesRequest.SerializeToString,
                 response_deserializer=memplane_dot_v1_dot_purge__pb2.PurgeMemoriesResponse.FromString,
+                _registered_method=True)
+        self.GetStatistics = channel.unary_unary(
+                '/memplane.v1.MemoryService/GetStatistics',
+                request_serializer=memplane_dot_v1_dot_statistics__pb2.GetStatisticsRequest.SerializeToString,
+                response_deserializer=memplane_dot_v1_dot_statistics__pb2.GetStatisticsResponse.FromString,
                 _registered_method=True)
         self.ListNamespaces = channel.unary_unary(
                 '/memplane.v1.MemoryService/ListNamespaces',
@@ -189,6 +195,13 @@ class MemoryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStatistics(self, request, context):
+        """GetStatistics gives figures by kind: how many, from when to when.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListNamespaces(self, request, context):
         """ListNamespaces lists the namespaces that hold memories.
         """
@@ -238,6 +251,11 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.PurgeMemories,
                     request_deserializer=memplane_dot_v1_dot_purge__pb2.PurgeMemoriesRequest.FromString,
                     response_serializer=memplane_dot_v1_dot_purge__pb2.PurgeMemoriesResponse.SerializeToString,
+            ),
+            'GetStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatistics,
+                    request_deserializer=memplane_dot_v1_dot_statistics__pb2.GetStatisticsRequest.FromString,
+                    response_serializer=memplane_dot_v1_dot_statistics__pb2.GetStatisticsResponse.SerializeToString,
             ),
             'ListNamespaces': grpc.unary_unary_rpc_method_handler(
                     servicer.ListNamespaces,
@@ -479,6 +497,33 @@ class MemoryService(object):
             '/memplane.v1.MemoryService/PurgeMemories',
             memplane_dot_v1_dot_purge__pb2.PurgeMemoriesRequest.SerializeToString,
             memplane_dot_v1_dot_purge__pb2.PurgeMemoriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memplane.v1.MemoryService/GetStatistics',
+            memplane_dot_v1_dot_statistics__pb2.GetStatisticsRequest.SerializeToString,
+            memplane_dot_v1_dot_statistics__pb2.GetStatisticsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,6 +8,7 @@ from grpc import aio as _aio
 from memplane.v1 import memory_service_pb2 as _memory_service_pb2
 from memplane.v1 import namespace_pb2 as _namespace_pb2
 from memplane.v1 import purge_pb2 as _purge_pb2
+from memplane.v1 import statistics_pb2 as _statistics_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -87,6 +88,8 @@ class MemoryServiceStub:
     (on_backend_down: spool) it is UNAVAILABLE while one of them is about what
     it asks for, and while the store is down.
     """
+    GetStatistics: _grpc.UnaryUnaryMultiCallable[_statistics_pb2.GetStatisticsRequest, _statistics_pb2.GetStatisticsResponse]
+    """GetStatistics gives figures by kind: how many, from when to when."""
     ListNamespaces: _grpc.UnaryUnaryMultiCallable[_namespace_pb2.ListNamespacesRequest, _namespace_pb2.ListNamespacesResponse]
     """ListNamespaces lists the namespaces that hold memories."""
 
@@ -147,6 +150,8 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     (on_backend_down: spool) it is UNAVAILABLE while one of them is about what
     it asks for, and while the store is down.
     """
+    GetStatistics: _aio.UnaryUnaryMultiCallable[_statistics_pb2.GetStatisticsRequest, _statistics_pb2.GetStatisticsResponse]  # type: ignore[assignment]
+    """GetStatistics gives figures by kind: how many, from when to when."""
     ListNamespaces: _aio.UnaryUnaryMultiCallable[_namespace_pb2.ListNamespacesRequest, _namespace_pb2.ListNamespacesResponse]  # type: ignore[assignment]
     """ListNamespaces lists the namespaces that hold memories."""
 
@@ -252,6 +257,14 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         (on_backend_down: spool) it is UNAVAILABLE while one of them is about what
         it asks for, and while the store is down.
         """
+
+    @_abc_1.abstractmethod
+    def GetStatistics(
+        self,
+        request: _statistics_pb2.GetStatisticsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_statistics_pb2.GetStatisticsResponse, _abc.Awaitable[_statistics_pb2.GetStatisticsResponse]]:
+        """GetStatistics gives figures by kind: how many, from when to when."""
 
     @_abc_1.abstractmethod
     def ListNamespaces(
