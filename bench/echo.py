@@ -26,7 +26,7 @@ from bench import command, measure, process, report, workload
 from bench.echo_server import METHOD as ECHO
 
 from memplane import AsyncClient, Kind, Mode
-from memplane.v1 import memory_pb2, memory_service_pb2
+from memplane.v1 import memory_pb2, memory_service_pb2, search_pb2
 
 Call = Callable[[int], Awaitable[object]]
 
@@ -124,10 +124,10 @@ def _gets(ref_of: Callable[[int], Any]) -> list[bytes]:
 def _searches(data: workload.Workload, mode: Mode) -> list[bytes]:
     requests = []
     for number in range(PREPARED):
-        query = memory_service_pb2.SearchQuery(
+        query = search_pb2.SearchQuery(
             kind=memory_pb2.KIND_SEMANTIC,
             namespace=[workload.LABEL],
-            mode=memory_service_pb2.SearchMode.Value(f"SEARCH_MODE_{mode.name}"),
+            mode=search_pb2.SearchMode.Value(f"SEARCH_MODE_{mode.name}"),
             page_size=PAGE,
         )
         if mode is Mode.VECTOR:

@@ -17,7 +17,7 @@ from bench.rates import Call, Operation
 from grpc import aio
 
 from memplane import AsyncClient, Delete, Kind, Memory, Mode, Put, Ref
-from memplane.v1 import memory_pb2, memory_service_pb2
+from memplane.v1 import memory_pb2, memory_service_pb2, search_pb2
 
 PAGE: Final = 10
 _ASIDE: Final = "questions"
@@ -169,10 +169,10 @@ def beside_echo(
     message = memory_pb2.MemoryRef(
         kind=memory_pb2.Kind.Value(f"KIND_{ref.kind.name}"), namespace=ref.namespace, key=ref.key
     )
-    query = memory_service_pb2.SearchQuery(
+    query = search_pb2.SearchQuery(
         kind=memory_pb2.KIND_EPISODIC,
         namespace=[LABEL, first.conversation],
-        mode=memory_service_pb2.SEARCH_MODE_VECTOR,
+        mode=search_pb2.SEARCH_MODE_VECTOR,
         vector=first.vector.astype("<f4").tobytes(),
         page_size=PAGE,
     )

@@ -12,7 +12,7 @@ from bench.conversations import CATEGORIES, Conversation, Question
 
 from memplane import AsyncClient, Kind, Mode, Unimplemented
 
-MODES: Final = (Mode.AUTO, Mode.KEYWORD, Mode.VECTOR)
+MODES: Final = (Mode.AUTO, Mode.KEYWORD, Mode.VECTOR, Mode.HYBRID)
 DEPTHS: Final = (5, 10, 20)
 WARM_UP: Final = 20
 ALL: Final = "all"

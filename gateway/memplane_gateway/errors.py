@@ -62,6 +62,7 @@ class Reason(StrEnum):
     ATOMIC_REFUSED = "ATOMIC_REFUSED"
     OUTBOX_FULL = "OUTBOX_FULL"
     SUPERSEDED = "SUPERSEDED"
+    VECTOR_MISSING = "VECTOR_MISSING"
 
 
 AMBIGUOUS: Mapping[str, str] = MappingProxyType({"ambiguous": "true"})

@@ -106,7 +106,7 @@ def test_recall(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert rows["temporal"]["evidence"]["5"] == 0.5, "one of two turns has a word of the question"
     assert rows["adversarial"]["hit"]["20"] == 0.0, "no word in common"
     assert rows["all"]["questions"] == 4
-    assert set(embedded["modes"]) == {"auto", "keyword", "vector"}
+    assert set(embedded["modes"]) == {"auto", "keyword", "vector", "hybrid"}
     printed = capsys.readouterr().out
     assert "recall@k" in printed
     assert "\x1b" not in printed, "plain where there is no terminal"

@@ -154,9 +154,35 @@ def test_a_purge_of_everything_has_to_be_confirmed(run: Run, target: str) -> Non
     refused = run("purge", "--kind", "episodic", "--target", target)
     assert refused.exit_code == 2
     assert "confirm_all" in refused.stderr
+
     done = run("purge", "--kind", "episodic", "--target", target, "--confirm-all")
     assert (done.exit_code, done.stdout.endswith(" deleted\n")) == (0, True)
     assert run("count", "--kind", "episodic", "--target", target).stdout == "0\n"
+
+
+def test_search_by_both_lists_and_what_it_is_made_of(call: Run) -> None:
+    for number, text in enumerate(("green tea", "black tea", "green apples")):
+        call("put", text, "--key", f"k{number}")
+    found = document(call("search", "green tea", "-m", "hybrid", "--explain", "-o", "json"))
+    assert found["mode"] == "hybrid"
+    assert not found["truncated"]
+    first = found["hits"][0]
+    assert first["memory"]["key"] == "k0"
+    assert (first["explanation"]["vector_rank"], first["explanation"]["keyword_rank"]) == (1, 1)
+    table = call("search", "green tea", "-m", "hybrid", "--explain").stdout
+    assert table.startswith("RELEVANCE  PARTS")
+    assert "keyword_rank 1, fused 1.000" in table
+    plain, weighed = (
+        document(call("search", "tea", "--importance-weight", weight, "-o", "json"))["hits"]
+        for weight in ("0", "1")
+    )
+    assert len(plain) == len(weighed) == 2
+    assert weighed[0]["relevance"] == plain[0]["relevance"] / 2
+    like = document(call("search", "--like", "k0", "--diversity", "0.3", "-o", "json"))
+    assert {hit["memory"]["key"] for hit in like["hits"]} == {"k1", "k2"}
+    recent = ("search", "tea", "--half-life", "3600", "--explain", "-o", "json")
+    assert document(call(*recent))["hits"][0]["explanation"]["recency"] > 0.9
+    assert call("search", "--like", "nosuch").exit_code == 1
 
 
 def test_what_is_stored_does_not_steer_the_terminal(call: Run) -> None:

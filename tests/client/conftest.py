@@ -29,6 +29,7 @@ from memplane.v1 import (
     memory_service_pb2_grpc,
     namespace_pb2,
     purge_pb2,
+    search_pb2,
     statistics_pb2,
 )
 from memplane.v1 import memory_service_pb2 as service
@@ -166,14 +167,14 @@ class Memories(memory_service_pb2_grpc.MemoryServiceServicer):
     def SearchMemories(self, request: service.SearchMemoriesRequest, context: Any) -> Any:  # noqa: N802
         self.gateway.arrive(request, context)
         results = [
-            service.SearchResult(
+            search_pb2.SearchResult(
                 hits=[
-                    service.SearchHit(memory=memory, relevance=0.75, score=0.5)
+                    search_pb2.SearchHit(memory=memory, relevance=0.75, score=0.5)
                     for memory in self._below(query.kind, query.namespace)[: query.page_size or 50]
                 ],
-                mode=service.SEARCH_MODE_RECENT
-                if query.mode == service.SEARCH_MODE_RECENT
-                else service.SEARCH_MODE_KEYWORD,
+                mode=search_pb2.SEARCH_MODE_RECENT
+                if query.mode == search_pb2.SEARCH_MODE_RECENT
+                else search_pb2.SEARCH_MODE_KEYWORD,
                 notice="words only",
             )
             for query in request.queries

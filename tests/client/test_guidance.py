@@ -9,7 +9,7 @@ import pytest
 
 import memplane
 from memplane import AsyncClient, Client, Put, _replies
-from memplane.v1 import memory_service_pb2 as service
+from memplane.v1 import search_pb2
 
 from .conftest import FakeGateway, rich_status
 
@@ -64,5 +64,5 @@ def test_a_reply_that_would_be_too_large_is_asked_for_in_halves(gateway: FakeGat
 
 
 def test_a_search_says_that_hits_were_left_out() -> None:
-    assert _replies.search_result(service.SearchResult(truncated=True)).truncated
-    assert not _replies.search_result(service.SearchResult()).truncated
+    assert _replies.search_result(search_pb2.SearchResult(truncated=True)).truncated
+    assert not _replies.search_result(search_pb2.SearchResult()).truncated

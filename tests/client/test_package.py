@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
@@ -30,7 +31,7 @@ from memplane import (
     _enums,
     _requests,
 )
-from memplane.v1 import admin_service_pb2, memory_service_pb2
+from memplane.v1 import admin_service_pb2, memory_service_pb2, search_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -163,7 +164,10 @@ def test_every_field_of_a_request_can_be_said() -> None:
         "MemoryUpdate": "ref text attributes remove_attributes value importance pinned expiry precondition",
         "MemoryDelete": "ref precondition",
         "SearchQuery": "kind namespace exact_namespace text vector mode filter time_from time_to "
-        "min_relevance page_size view exact",
+        "min_relevance page_size view exact like recency_half_life recency_weight importance_weight "
+        "diversity explain page_token vector_share",
+        "SearchHit": "memory relevance score explanation",
+        "Explanation": " ".join(field.name for field in fields(memplane.Explanation)),
         "ListMemoriesRequest": "kind namespace exact_namespace filter order descending page_size "
         "page_token view consistency_token",
         "CountMemoriesRequest": "kind namespace exact_namespace filter consistency_token",
@@ -174,8 +178,11 @@ def test_every_field_of_a_request_can_be_said() -> None:
         "DeleteMemoriesRequest": "deletes request_id min_durability atomic",
         "WriteResult": "ref outcome error etag revision create_time update_time expire_time "
         "searchable replayed durability replicas_acked visible",
-        "SearchResult": "hits mode approximate filter notice truncated incomplete",
+        "SearchResult": "hits mode approximate filter notice truncated incomplete next_page_token",
     }
-    messages = memory_service_pb2.DESCRIPTOR.message_types_by_name
-    for name, fields in said.items():
-        assert {field.name for field in messages[name].fields} == set(fields.split()), name
+    messages = {
+        **memory_service_pb2.DESCRIPTOR.message_types_by_name,
+        **search_pb2.DESCRIPTOR.message_types_by_name,
+    }
+    for name, words in said.items():
+        assert {field.name for field in messages[name].fields} == set(words.split()), name

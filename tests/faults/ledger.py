@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from memplane.v1 import memory_pb2, memory_service_pb2_grpc
+from memplane.v1 import memory_pb2, memory_service_pb2_grpc, search_pb2
 from memplane.v1 import memory_service_pb2 as svc
 
 Place = tuple[int, tuple[str, ...], str]
@@ -174,20 +174,20 @@ def _check_keyword(
     held: dict[Place, memory_pb2.Memory],
 ) -> None:
     """The full-text index has the words of what is held, and no others."""
-    query = svc.SearchQuery(
+    query = search_pb2.SearchQuery(
         kind=kind,
         text=EVERYWHERE,
-        mode=svc.SEARCH_MODE_KEYWORD,
+        mode=search_pb2.SEARCH_MODE_KEYWORD,
         page_size=1000,
         view=memory_pb2.MEMORY_VIEW_WITH_VECTORS,
     )
     _check_hits(stub, [query], held)
     words = {memory.text.split()[0]: memory for memory in held.values()}
     queries = [
-        svc.SearchQuery(
+        search_pb2.SearchQuery(
             kind=kind,
             text=word,
-            mode=svc.SEARCH_MODE_KEYWORD,
+            mode=search_pb2.SEARCH_MODE_KEYWORD,
             view=memory_pb2.MEMORY_VIEW_WITH_VECTORS,
         )
         for word in words
@@ -208,10 +208,10 @@ def _check_vector(
     if not held:
         return
     probe = next(iter(held.values())).vector
-    query = svc.SearchQuery(
+    query = search_pb2.SearchQuery(
         kind=kind,
         vector=probe,
-        mode=svc.SEARCH_MODE_VECTOR,
+        mode=search_pb2.SEARCH_MODE_VECTOR,
         page_size=1000,
         view=memory_pb2.MEMORY_VIEW_WITH_VECTORS,
     )
@@ -224,14 +224,14 @@ def _check_vector(
 
 def _check_hits(
     stub: memory_service_pb2_grpc.MemoryServiceStub,
-    queries: list[svc.SearchQuery],
+    queries: list[search_pb2.SearchQuery],
     held: dict[Place, memory_pb2.Memory],
-) -> list[svc.SearchHit]:
+) -> list[search_pb2.SearchHit]:
     answer = stub.SearchMemories(svc.SearchMemoriesRequest(queries=queries), timeout=20)
     hits = list(answer.results[0].hits)
     found = {place_of(hit.memory.ref): hit.memory for hit in hits}
     assert len(found) == len(hits), "found twice"
-    mode = svc.SearchMode.Name(queries[0].mode)
+    mode = search_pb2.SearchMode.Name(queries[0].mode)
     missing, strange = held.keys() - found.keys(), found.keys() - held.keys()
     assert not missing, f"{mode} does not find {sorted(missing)[:5]}"
     assert not strange, f"{mode} finds what is not there: {sorted(strange)[:5]}"

@@ -15,6 +15,7 @@ from memplane.v1 import (
     memory_pb2,
     namespace_pb2,
     purge_pb2,
+    search_pb2,
     statistics_pb2,
     value_pb2,
 )
@@ -119,7 +120,7 @@ def requests() -> dict[str, list[Message]]:
         kind=messages.SEMANTIC,
         namespace=["a"],
         text="tea",
-        mode=svc.SEARCH_MODE_KEYWORD,
+        mode=search_pb2.SEARCH_MODE_KEYWORD,
         filter=full_filter(),
         min_relevance=0.0,
         page_size=3,
@@ -128,17 +129,29 @@ def requests() -> dict[str, list[Message]]:
     query.time_to.seconds = 4_000_000_000
     by_vector = svc.SearchMemoriesRequest()
     by_vector.queries.add(
-        kind=messages.EPISODIC, vector=VECTOR, mode=svc.SEARCH_MODE_VECTOR, exact=True
+        kind=messages.EPISODIC, vector=VECTOR, mode=search_pb2.SEARCH_MODE_VECTOR, exact=True
     )
     recent = svc.SearchMemoriesRequest()
-    recent.queries.add(kind=messages.PROCEDURAL, mode=svc.SEARCH_MODE_RECENT)
+    recent.queries.add(kind=messages.PROCEDURAL, mode=search_pb2.SEARCH_MODE_RECENT)
+    hybrid = svc.SearchMemoriesRequest()
+    query = hybrid.queries.add(
+        kind=messages.SEMANTIC,
+        text="tea",
+        mode=search_pb2.SEARCH_MODE_HYBRID,
+        vector_share=0.5,
+        recency_weight=0.5,
+        importance_weight=0.5,
+        diversity=0.5,
+        explain=True,
+    )
+    query.recency_half_life.seconds = 3600
     delete = svc.DeleteMemoriesRequest(request_id="request")
     delete.deletes.add(ref=messages.ref("delete")).precondition.if_match = "etag"
     return {
         "PutMemories": puts,
         "UpdateMemories": updates,
         "ListMemories": lists,
-        "SearchMemories": [search, by_vector, recent],
+        "SearchMemories": [search, by_vector, recent, hybrid],
         "GetMemories": [svc.GetMemoriesRequest(refs=[messages.ref("put")])],
         "DeleteMemories": [delete],
         "CountMemories": [

@@ -22,7 +22,7 @@ from tests.faults.hostile import varint
 from tests.faults.ledger import EVERYWHERE
 from tests.faults.process import Gateway, until
 
-from memplane.v1 import filter_pb2, memory_service_pb2_grpc, value_pb2
+from memplane.v1 import filter_pb2, memory_service_pb2_grpc, search_pb2, value_pb2
 from memplane.v1 import memory_service_pb2 as svc
 
 OK = grpc.StatusCode.OK
@@ -255,7 +255,7 @@ async def test_cancel_storm(shared: Gateway) -> None:
         search.queries.add(
             kind=messages.SEMANTIC,
             text=EVERYWHERE,
-            mode=svc.SEARCH_MODE_KEYWORD,
+            mode=search_pb2.SEARCH_MODE_KEYWORD,
             page_size=1000,
         )
         assert call(sync, METHODS["SearchMemories"], search).code is OK

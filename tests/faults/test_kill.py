@@ -13,7 +13,7 @@ from tests.faults.process import START_SECONDS, Gateway, until
 from tests.faults.writers import crew, write_until
 from tests.thorough import THOROUGH
 
-from memplane.v1 import memory_pb2, memory_service_pb2_grpc
+from memplane.v1 import memory_pb2, memory_service_pb2_grpc, search_pb2
 from memplane.v1 import memory_service_pb2 as svc
 
 ROUNDS = int(os.environ.get("MEMPLANE_TEST_KILL_ROUNDS", "50" if THOROUGH else "15"))
@@ -109,11 +109,11 @@ def test_ready_again_with_ten_thousand(gateway: Gateway) -> None:
             )
             ready = time.perf_counter() - started
             assert count.count == memories
-            for mode in (svc.SEARCH_MODE_KEYWORD, svc.SEARCH_MODE_VECTOR):
+            for mode in (search_pb2.SEARCH_MODE_KEYWORD, search_pb2.SEARCH_MODE_VECTOR):
                 answer = stub.SearchMemories(
                     svc.SearchMemoriesRequest(
                         queries=[
-                            svc.SearchQuery(
+                            search_pb2.SearchQuery(
                                 kind=memory_pb2.KIND_SEMANTIC, text="number 4711", mode=mode
                             )
                         ]

@@ -16,7 +16,7 @@ from tests.faults.calls import METHODS, Answer, call, check_honest
 from tests.faults.figures import say
 from tests.faults.process import Gateway, until
 
-from memplane.v1 import memory_pb2
+from memplane.v1 import memory_pb2, search_pb2
 from memplane.v1 import memory_service_pb2 as svc
 
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -125,7 +125,7 @@ def test_start_on_a_full_disk(small_disk: Path, gateway: Gateway) -> None:
 def _sixteen_searches() -> svc.SearchMemoriesRequest:
     request = svc.SearchMemoriesRequest()
     for number in range(16):
-        mode = (svc.SEARCH_MODE_VECTOR, svc.SEARCH_MODE_KEYWORD)[number % 2]
+        mode = (search_pb2.SEARCH_MODE_VECTOR, search_pb2.SEARCH_MODE_KEYWORD)[number % 2]
         request.queries.add(kind=messages.SEMANTIC, text="everywhere", mode=mode, page_size=1000)
     return request
 
@@ -163,9 +163,11 @@ def test_a_small_question_does_not_get_a_gigantic_answer(gateway: Gateway, name:
 def test_threads_and_files_return_to_the_baseline(gateway: Gateway) -> None:
     """A thousand calls over twenty connections, good ones and bad ones."""
     gateway.start()
-    vector = svc.SearchQuery(kind=messages.SEMANTIC, text="everywhere", mode=svc.SEARCH_MODE_VECTOR)
-    keyword = svc.SearchQuery(
-        kind=messages.SEMANTIC, text="everywhere", mode=svc.SEARCH_MODE_KEYWORD
+    vector = search_pb2.SearchQuery(
+        kind=messages.SEMANTIC, text="everywhere", mode=search_pb2.SEARCH_MODE_VECTOR
+    )
+    keyword = search_pb2.SearchQuery(
+        kind=messages.SEMANTIC, text="everywhere", mode=search_pb2.SEARCH_MODE_KEYWORD
     )
 
     def fifty(number: int) -> None:

@@ -13,7 +13,14 @@ from tests.faults.calls import METHODS, Answer, call, check_honest
 from tests.faults.hostile import TOO_MANY, bad_strings
 from tests.faults.process import Gateway, room
 
-from memplane.v1 import filter_pb2, namespace_pb2, purge_pb2, statistics_pb2, value_pb2
+from memplane.v1 import (
+    filter_pb2,
+    namespace_pb2,
+    purge_pb2,
+    search_pb2,
+    statistics_pb2,
+    value_pb2,
+)
 from memplane.v1 import memory_service_pb2 as svc
 
 CANARY = "kanarie"
@@ -88,7 +95,7 @@ def _bad(text: str) -> dict[str, list[Message]]:
     count.filter.condition.op = filter_pb2.OP_GT
     count.filter.condition.operand.string_value = text
     search = svc.SearchMemoriesRequest()
-    search.queries.add(kind=messages.PROCEDURAL, text=text, mode=svc.SEARCH_MODE_KEYWORD)
+    search.queries.add(kind=messages.PROCEDURAL, text=text, mode=search_pb2.SEARCH_MODE_KEYWORD)
     search_bad = svc.SearchMemoriesRequest()
     search_bad.queries.add(kind=messages.SEMANTIC, text=f"{text}\0", namespace=[f"{text}\0"])
     listing = svc.ListMemoriesRequest(kind=messages.SEMANTIC, page_token=text)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from memplane_adapters.contract import Cursor
 from memplane_gateway.errors import Code, MemplaneError, Reason
-from memplane_gateway.memory.tokens import LIFETIME, PageTokens, Position
+from memplane_gateway.memory.tokens import LIFETIME, PageTokens, Position, SearchPosition
 
 TOKENS = PageTokens(b"s" * 32)
 NOW = 1_700_000_000_000_000
@@ -31,6 +31,22 @@ def test_a_position_survives(position: Position, binding: bytes) -> None:
     token = TOKENS.seal(position, binding, NOW)
     assert token.isascii()
     assert TOKENS.open(token, binding, NOW) == position
+
+
+search_positions = st.builds(
+    SearchPosition,
+    st.integers(0, 1000),
+    st.integers(0, 2**63 - 1),
+    st.integers(0, 1000),
+    st.none() | positions.map(lambda position: position.cursor),
+)
+
+
+@given(search_positions, st.binary())
+def test_a_position_in_a_search_survives(position: SearchPosition, binding: bytes) -> None:
+    token = TOKENS.seal_search(position, binding, NOW)
+    assert token.isascii()
+    assert TOKENS.open_search(token, binding, NOW) == position
 
 
 def _refused(token: str, binding: bytes = b"question", now: int = NOW) -> None:

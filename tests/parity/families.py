@@ -34,7 +34,7 @@ from tests.parity.sides import Request
 from tests.parity.strategies import brief, of
 
 from memplane import Episode, EpisodeType, Kind, Mode, Order
-from memplane.v1 import memory_pb2, memory_service_pb2
+from memplane.v1 import memory_pb2, search_pb2
 from memplane_adapters.conformance import strategies as contract
 from memplane_adapters.conformance.memories.helpers import at
 
@@ -65,7 +65,7 @@ def _own_affairs(message: Any) -> None:
         if name in message.DESCRIPTOR.fields_by_name:
             message.ClearField(name)
     for query in getattr(message, "queries", ()):
-        if query.mode == memory_service_pb2.SEARCH_MODE_KEYWORD:  # whose match set is compared
+        if query.mode == search_pb2.SEARCH_MODE_KEYWORD:  # whose match set is compared
             query.page_size = 1000
 
 

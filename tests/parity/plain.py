@@ -46,7 +46,7 @@ _OF_ONE_STORE: Mapping[type, frozenset[str]] = {
         {"etag", "revision", "durability", "replicas_acked", "visible", "consistency_token"}
     ),
     FilterReport: frozenset({"pushed", "residual", "scanned"}),
-    SearchResult: frozenset({"approximate"}),
+    SearchResult: frozenset({"approximate", "next_page_token"}),
 }
 """What each store may say as it is."""
 

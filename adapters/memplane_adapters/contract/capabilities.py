@@ -72,7 +72,6 @@ class Capabilities:
     """Scans by Order.TIME and Order.UPDATE_TIME."""
     vector: bool = False
     keyword: bool = False
-    hybrid: bool = False
     exact_search: bool = False
     approximate: bool = False
     """Queries may miss hits unless `exact` is asked."""
@@ -96,6 +95,11 @@ class Capabilities:
     max_item_bytes: int = 0
     """Most bytes of one item, counted likewise; a larger one is refused unsent."""
     max_dimension: int = 0
+
+    @property
+    def hybrid(self) -> bool:
+        """Whether the gateway can fuse the lists of both searches."""
+        return self.vector and self.keyword
 
     def pushdown(self, op: Op) -> Pushdown:
         """How an operator is pushed down."""

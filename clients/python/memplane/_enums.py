@@ -17,6 +17,7 @@ from memplane.v1 import (
     filter_pb2,
     memory_pb2,
     memory_service_pb2,
+    search_pb2,
 )
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ class Health(StrEnum):
 _WIRE: Final[dict[type[StrEnum], tuple[_EnumTypeWrapper[Any], str]]] = {
     Kind: (memory_pb2.Kind, "KIND_"),
     EpisodeType: (memory_pb2.EpisodeType, "EPISODE_TYPE_"),
-    Mode: (memory_service_pb2.SearchMode, "SEARCH_MODE_"),
+    Mode: (search_pb2.SearchMode, "SEARCH_MODE_"),
     Order: (memory_service_pb2.ListOrder, "LIST_ORDER_"),
     Op: (filter_pb2.Op, "OP_"),
     Outcome: (memory_service_pb2.WriteOutcome, "WRITE_OUTCOME_"),

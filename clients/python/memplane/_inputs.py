@@ -136,6 +136,8 @@ class Query:
     """Only this very namespace, not those below it."""
     vector: VectorLike | None = None
     """A vector instead of a text; only VECTOR and AUTO take it."""
+    like: Ref | None = None
+    """A memory of the kind instead of a text: what is near its vector, but for itself."""
     mode: Mode | str = Mode.AUTO
     """How to search."""
     filter: FilterLike | None = None
@@ -151,4 +153,20 @@ class Query:
     with_vectors: bool = False
     """Whether the memories come with their vectors."""
     exact: bool = False
-    """Ask an approximate store for the exact answer; Unimplemented where it cannot."""
+    """Ask an approximate store for the exact answer; Unimplemented where it cannot. With weights it
+    also weighs all that matches, not the first 100 alone."""
+    vector_share: float | None = None
+    """How much the list of VECTOR counts in HYBRID, 0 to 1. None means 0.5, or 0.2 where the
+    embedder knows no meaning."""
+    recency_half_life: timedelta | float | None = None
+    """In how much time (a timedelta or seconds) recency halves. None means that it does not count."""
+    recency_weight: float | None = None
+    """How much recency counts, 0 to 1. None means 0.5 with a half-life."""
+    importance_weight: float = 0.0
+    """How much importance counts, 0 to 1; where a memory does not say it, it is taken as 0.5."""
+    diversity: float = 0.0
+    """How much hits should differ from each other, 0 (by relevance alone) to 1."""
+    explain: bool = False
+    """Whether hits say what their relevance is made of."""
+    page_token: str = ""
+    """The `next_page_token` of the page before, of the very same query. Empty means the first."""

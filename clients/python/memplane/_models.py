@@ -168,6 +168,26 @@ class FilterReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the relevance of a hit is made of. None is what had no part in it."""
+
+    vector_score: float | None = None
+    """Raw cosine, -1 to 1."""
+    vector_rank: int | None = None
+    """The rank in the list of VECTOR, from 1; equal ones share a rank."""
+    keyword_relevance: float | None = None
+    """What relevance would be in KEYWORD, 0 to 1."""
+    keyword_rank: int | None = None
+    """The rank in the list of KEYWORD, from 1; equal ones share a rank."""
+    fused: float | None = None
+    """What HYBRID makes of both ranks, 0 to 1."""
+    recency: float | None = None
+    """How recent it is, 0 to 1."""
+    importance: float | None = None
+    """How important it is, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One memory found."""
 
@@ -176,6 +196,8 @@ class Hit:
     """What ranks: 0 to 1, higher is better. Always 0 for RECENT, whose order is time."""
     score: float | None = None
     """Raw cosine, -1 to 1. None without a vector match."""
+    explanation: Explanation | None = None
+    """What relevance is made of. None unless `explain` asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +219,9 @@ class SearchResult:
     incomplete: bool = False
     """Whether writes to what was searched still wait in the gateway's outbox: the hits are what the
     store had without them."""
+    next_page_token: str = ""
+    """Where to go on with the same query, for 24 hours. Empty means the end, which is after 1,000
+    hits at the latest; the page that it leads to may be empty."""
 
     @property
     def memories(self) -> tuple[Memory, ...]:

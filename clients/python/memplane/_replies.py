@@ -12,6 +12,7 @@ from memplane._models import (
     Count,
     Embedding,
     Episode,
+    Explanation,
     FilterReport,
     Hit,
     Memory,
@@ -42,6 +43,7 @@ from memplane.v1 import (
     memory_service_pb2,
     namespace_pb2,
     purge_pb2,
+    search_pb2,
     statistics_pb2,
 )
 
@@ -122,11 +124,16 @@ def memories(response: memory_service_pb2.GetMemoriesResponse) -> list[Memory | 
     ]
 
 
-def search_result(message: memory_service_pb2.SearchResult) -> SearchResult:
+def search_result(message: search_pb2.SearchResult) -> SearchResult:
     """The answer to one query."""
     return SearchResult(
         hits=tuple(
-            Hit(memory(hit.memory), hit.relevance, hit.score if hit.HasField("score") else None)
+            Hit(
+                memory(hit.memory),
+                hit.relevance,
+                hit.score if hit.HasField("score") else None,
+                _explanation(hit.explanation) if hit.HasField("explanation") else None,
+            )
             for hit in message.hits
         ),
         mode=_enums.from_wire(_enums.Mode, message.mode) or _enums.Mode.UNKNOWN,
@@ -135,7 +142,12 @@ def search_result(message: memory_service_pb2.SearchResult) -> SearchResult:
         notice=message.notice,
         truncated=message.truncated,
         incomplete=message.incomplete,
+        next_page_token=message.next_page_token,
     )
+
+
+def _explanation(message: search_pb2.Explanation) -> Explanation:
+    return Explanation(**{field.name: value for field, value in message.ListFields()})
 
 
 def page(response: memory_service_pb2.ListMemoriesResponse) -> Page:

@@ -17,7 +17,7 @@ from memplane._filter_dicts import FilterLike, filter_message
 from memplane._ids import uuid7
 from memplane._inputs import UNSET, Delete, Put, Query, Update
 from memplane._models import Episode, Memory, Ref, labels_of
-from memplane.v1 import memory_pb2, memory_service_pb2, namespace_pb2
+from memplane.v1 import memory_pb2, memory_service_pb2, namespace_pb2, search_pb2
 
 # A gateway takes 1,000 items a call and 4 MiB a message.
 MAX_ITEMS: Final = 1000
@@ -235,14 +235,12 @@ def delete_messages(deletes: Iterable[Ref | Delete]) -> list[memory_service_pb2.
     return messages
 
 
-def query_message(
-    given: Query | str, namespace: Namespace, field: str
-) -> memory_service_pb2.SearchQuery:
+def query_message(given: Query | str, namespace: Namespace, field: str) -> search_pb2.SearchQuery:
     """A query as a message."""
     query = Query(given) if isinstance(given, str) else item(given, Query, field)
-    if query.text is not None and query.vector is not None:
-        raise InvalidArgument.at(field, "give text or vector, not both")
-    message = memory_service_pb2.SearchQuery(
+    if sum(given is not None for given in (query.text, query.vector, query.like)) > 1:
+        raise InvalidArgument.at(field, "give one of text, vector and like")
+    message = search_pb2.SearchQuery(
         kind=to_wire(Kind, query.kind, f"{field}.kind"),
         mode=to_wire(Mode, query.mode, f"{field}.mode"),
         namespace=namespace
@@ -253,17 +251,30 @@ def query_message(
         page_size=_values.whole(query.limit, f"{field}.page_size"),
         view=view(query.with_vectors),
         exact=_values.flag(query.exact, f"{field}.exact"),
+        importance_weight=_values.number(query.importance_weight, f"{field}.importance_weight"),
+        diversity=_values.number(query.diversity, f"{field}.diversity"),
+        explain=_values.flag(query.explain, f"{field}.explain"),
+        page_token=_values.text(query.page_token, f"{field}.page_token"),
     )
     if query.text is not None:
         message.text = _values.text(query.text, f"{field}.text")
     if query.vector is not None:
         message.vector = _vectors.to_bytes(query.vector, f"{field}.vector")
+    if query.like is not None:
+        message.like.CopyFrom(ref_message(item(query.like, Ref, f"{field}.like")))
     if query.time_from is not None:
         message.time_from.CopyFrom(_values.timestamp(query.time_from, f"{field}.time_from"))
     if query.time_to is not None:
         message.time_to.CopyFrom(_values.timestamp(query.time_to, f"{field}.time_to"))
     if query.min_relevance is not None:
         message.min_relevance = _values.number(query.min_relevance, f"{field}.min_relevance")
+    if query.vector_share is not None:
+        message.vector_share = _values.number(query.vector_share, f"{field}.vector_share")
+    if query.recency_half_life is not None:
+        half_life = _values.duration(query.recency_half_life, f"{field}.recency_half_life")
+        message.recency_half_life.CopyFrom(half_life)
+    if query.recency_weight is not None:
+        message.recency_weight = _values.number(query.recency_weight, f"{field}.recency_weight")
     return message
 
 

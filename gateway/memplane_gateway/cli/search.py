@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,6 +31,24 @@ def search(
     limit: Annotated[
         int, typer.Option("--limit", "-l", min=1, max=1000, help="How many at most.")
     ] = 10,
+    like: Annotated[
+        str | None,
+        typer.Option("--like", help="The key of a memory instead of words: what is near it."),
+    ] = None,
+    half_life: Annotated[
+        float | None,
+        typer.Option("--half-life", min=0.000001, help="Seconds in which recency halves."),
+    ] = None,
+    importance: Annotated[
+        float,
+        typer.Option("--importance-weight", min=0, max=1, help="How much importance counts."),
+    ] = 0.0,
+    diversity: Annotated[
+        float, typer.Option("--diversity", min=0, max=1, help="How much hits are to differ.")
+    ] = 0.0,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what relevance is made of.")
+    ] = False,
     kind: options.Kind = options.KindName.SEMANTIC,
     namespace: options.Namespace = None,
     target: options.Target = options.DEFAULT_TARGET,
@@ -43,14 +61,25 @@ def search(
     """
     given = read_filter(filter_text)
     with calling(target, timeout, form) as client:
-        result = scoped(client, namespace).search(
-            text, kind=kind.value, mode=mode.value, filter=given, limit=limit
+        scope = scoped(client, namespace)
+        result = scope.search(
+            text,
+            kind=kind.value,
+            like=None if like is None else scope.ref(kind.value, like),
+            mode=mode.value,
+            filter=given,
+            limit=limit,
+            recency_half_life=half_life,
+            importance_weight=importance,
+            diversity=diversity,
+            explain=explain,
         )
     if form is options.OutputForm.JSON:
         hits = [
             {
                 "relevance": hit.relevance,
                 "score": hit.score,
+                "explanation": output.plain(hit.explanation),
                 "memory": output.memory(hit.memory),
             }
             for hit in result.hits
@@ -61,17 +90,34 @@ def search(
                 "approximate": result.approximate,
                 "filter": output.plain(result.filter),
                 "notice": result.notice,
+                "truncated": result.truncated,
                 "hits": hits,
             }
         )
         return
+    columns = ("RELEVANCE", *(("PARTS",) if explain else ()), *_OF_A_MEMORY)
     output.print_table(
-        ("RELEVANCE", "NAMESPACE", "KEY", "TEXT", "ATTRIBUTES"),
-        ((hit.relevance, *output.memory_row(hit.memory)) for hit in result.hits),
+        columns,
+        (
+            (hit.relevance, *((_parts(hit),) if explain else ()), *output.memory_row(hit.memory))
+            for hit in result.hits
+        ),
         shorten=True,
     )
     exits.say(f"{len(result.hits)} found, mode {result.mode.value}")
     if result.filter is not None and result.filter.truncated:
         exits.say("the scan budget ran out: there may be more")
+    elif result.truncated:
+        exits.say("hits may have been left out: ask for fewer at a time, or filter more closely")
     if result.notice:
         exits.say(f"note: {result.notice}")
+
+
+_OF_A_MEMORY = ("NAMESPACE", "KEY", "TEXT", "ATTRIBUTES")
+
+
+def _parts(hit: Any) -> str | None:
+    """What a hit's relevance is made of, on one line."""
+    parts = output.plain(hit.explanation) or {}
+    shown = (f"{name} {output.cell(part)}" for name, part in parts.items() if part is not None)
+    return ", ".join(shown) or None

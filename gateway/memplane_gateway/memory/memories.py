@@ -81,7 +81,13 @@ class Memories:
         self._statistician = Statistician(shelf, clock, scan_budget)
         self._purger = Purger(route, shelf, clock, self._writer, tokens, scan_budget=scan_budget)
         self._searcher = Searcher(
-            route, shelf, clock, vectors, default_mode=self.auto_mode, scan_budget=scan_budget
+            route,
+            shelf,
+            clock,
+            vectors,
+            tokens,
+            default_mode=self.auto_mode,
+            scan_budget=scan_budget,
         )
 
     async def open(self, standing: Standing) -> None:

@@ -293,18 +293,56 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Weights:
+    """How much else counts in what ranks than the match, each 0 (not at all) to 1."""
+
+    recency: float = 0.0
+    half_life: int = 0
+    """In microseconds; above 0 where `recency` is."""
+    importance: float = 0.0
+
+    def __bool__(self) -> bool:
+        return self.recency > 0.0 or self.importance > 0.0
+
+
+UNWEIGHTED = Weights()
+
+
+@dataclass(frozen=True, slots=True)
 class Search:
-    """One question."""
+    """One question; `binding` ties its page tokens to the caller's very question."""
 
     selection: Selection
     text: str | None = None
     vector: Vector | None = None
+    like: Address | None = None
+    """A memory whose vector is the question."""
     mode: Mode = Mode.AUTO
     min_relevance: float | None = None
     page_size: int = 50
     vectors: bool = False
     exact: bool = False
     max_bytes: int = PAGE_BYTES
+    vector_share: float | None = None
+    """How much the list of VECTOR counts in HYBRID, 0 to 1; None is the default."""
+    weights: Weights = UNWEIGHTED
+    diversity: float = 0.0
+    explain: bool = False
+    page_token: str = ""
+    binding: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the relevance of a hit is made of; None is what had no part in it."""
+
+    vector_score: float | None = None
+    vector_rank: int | None = None
+    keyword_relevance: float | None = None
+    keyword_rank: int | None = None
+    fused: float | None = None
+    recency: float | None = None
+    importance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +352,8 @@ class FoundMemory:
     memory: Memory
     relevance: float
     score: float | None = None
+    parts: Parts | None = None
+    """Only where they were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +378,7 @@ class Found:
     truncated: bool = False
     incomplete: bool = False
     """Whether writes to what was searched still wait in the outbox."""
+    next_page_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from memplane_adapters.contract import Cursor
 from memplane_gateway.errors import MemplaneError, Reason, Violation, invalid
@@ -29,6 +30,20 @@ class Position:
     second: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class SearchPosition:
+    """Where the pages of a search stand."""
+
+    offset: int
+    """How many hits came before."""
+    at: int
+    """When the first page was asked for: what is recent is measured from there on all of them."""
+    depth: int = 0
+    """How many of the best matches are ranked anew, where any are."""
+    cursor: Cursor | None = None
+    """Where RECENT goes on."""
+
+
 class PageTokens:
     """Seals and opens page tokens under one secret."""
 
@@ -38,23 +53,38 @@ class PageTokens:
 
     def seal(self, position: Position, binding: bytes, now: int) -> str:
         """The token of a position."""
-        cursor = position.cursor
-        body = json.dumps(
-            {
-                "v": cursor.value,
-                "n": cursor.namespace,
-                "k": cursor.key,
-                "s": position.since,
-                "p": int(position.second),
-                "x": now + LIFETIME,
-            },
-            separators=(",", ":"),
-            ensure_ascii=False,
-        ).encode()
-        return base64.urlsafe_b64encode(self._mac(body, binding) + body).decode().rstrip("=")
+        content = {
+            **_of_cursor(position.cursor),
+            "s": position.since,
+            "p": int(position.second),
+        }
+        return self._seal(content, binding, now)
 
     def open(self, token: str, binding: bytes, now: int) -> Position:
         """The position of a token. Raises INVALID_ARGUMENT when it is not one of this walk."""
+        content = self._open(token, binding, now)
+        return Position(_cursor_of(content), content["s"], bool(content["p"]))
+
+    def seal_search(self, position: SearchPosition, binding: bytes, now: int) -> str:
+        """The token of a position in a search."""
+        content = {"o": position.offset, "a": position.at, "d": position.depth}
+        if position.cursor is not None:
+            content |= _of_cursor(position.cursor)
+        return self._seal(content, binding, now)
+
+    def open_search(self, token: str, binding: bytes, now: int) -> SearchPosition:
+        """The position of a token. Raises INVALID_ARGUMENT when it is not one of this search."""
+        content = self._open(token, binding, now)
+        cursor = _cursor_of(content) if "k" in content else None
+        return SearchPosition(content["o"], content["a"], content["d"], cursor)
+
+    def _seal(self, content: dict[str, Any], binding: bytes, now: int) -> str:
+        body = json.dumps(
+            {**content, "x": now + LIFETIME}, separators=(",", ":"), ensure_ascii=False
+        ).encode()
+        return base64.urlsafe_b64encode(self._mac(body, binding) + body).decode().rstrip("=")
+
+    def _open(self, token: str, binding: bytes, now: int) -> dict[str, Any]:
         try:
             sealed = base64.b64decode(
                 token.encode("ascii") + b"=" * (-len(token) % 4), altchars=b"-_", validate=True
@@ -64,20 +94,24 @@ class PageTokens:
         mac, body = sealed[:_MAC_BYTES], sealed[_MAC_BYTES:]
         if not hmac.compare_digest(mac, self._mac(body, binding)):
             raise _refused("was altered, or belongs to another call")
-        content = json.loads(body)
+        content: dict[str, Any] = json.loads(body)
         if content["x"] < now:
             raise _refused("has expired; begin again without a token")
-        return Position(
-            Cursor(content["v"], tuple(content["n"]), content["k"]),
-            content["s"],
-            bool(content["p"]),
-        )
+        return content
 
     def _mac(self, body: bytes, binding: bytes) -> bytes:
         assert self.secret, "no route serves before it is known"
         digest = hashlib.blake2b(key=self.secret, digest_size=_MAC_BYTES)
         digest.update(len(binding).to_bytes(4, "big") + binding + body)
         return digest.digest()
+
+
+def _of_cursor(cursor: Cursor) -> dict[str, Any]:
+    return {"v": cursor.value, "n": cursor.namespace, "k": cursor.key}
+
+
+def _cursor_of(content: dict[str, Any]) -> Cursor:
+    return Cursor(content["v"], tuple(content["n"]), content["k"])
 
 
 def _refused(why: str) -> MemplaneError:

@@ -246,7 +246,7 @@ class MemoryService:
         violations = Violations()
         violations.count(request.queries, "queries", 1, limits.QUERY_ITEMS)
         searches = [
-            read_search(query, f"queries[{index}]", violations)
+            read_search(query, caller.tenant, f"queries[{index}]", violations)
             for index, query in enumerate(request.queries[: limits.QUERY_ITEMS])
         ]
         for index, search in enumerate(searches):

@@ -151,7 +151,7 @@ def read_put(
         if memory.HasField("value")
         else ABSENT,
         episode=episode,
-        importance=_read_share(memory.importance, f"{at}.importance", violations)
+        importance=read_share(memory.importance, f"{at}.importance", violations)
         if memory.HasField("importance")
         else None,
         pinned=memory.pinned,
@@ -195,7 +195,7 @@ def read_update(
         value=read_value(message.value, f"{path}.value", violations, nul=True)
         if message.HasField("value")
         else ABSENT,
-        importance=_read_share(message.importance, f"{path}.importance", violations)
+        importance=read_share(message.importance, f"{path}.importance", violations)
         if message.HasField("importance")
         else None,
         pinned=message.pinned if message.HasField("pinned") else None,
@@ -397,7 +397,8 @@ def _read_attributes(
     return read_map(entries, path, violations)
 
 
-def _read_share(number: float, path: str, violations: Violations) -> float:
+def read_share(number: float, path: str, violations: Violations) -> float:
+    """A number from 0 to 1."""
     if not 0.0 <= number <= 1.0:
         violations.add(path, "is not between 0 and 1")
     return number

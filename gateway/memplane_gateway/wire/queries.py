@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TypeAlias
+from dataclasses import fields
+from typing import TypeAlias, TypeVar
 
-from memplane.v1 import filter_pb2, memory_pb2, purge_pb2
+from memplane.v1 import filter_pb2, memory_pb2, purge_pb2, search_pb2
 from memplane.v1 import memory_service_pb2 as svc
 from memplane_adapters.contract import (
     All,
@@ -24,28 +25,37 @@ from memplane_gateway.memory.model import (
     ListedPage,
     Listing,
     Mode,
+    Parts,
     Search,
     Selection,
+    Weights,
 )
 from memplane_gateway.pacing import paced
 from memplane_gateway.wire.filters import read_filter
-from memplane_gateway.wire.memories import read_kind, read_labels, read_vector, write_memory
+from memplane_gateway.wire.memories import (
+    read_kind,
+    read_labels,
+    read_ref,
+    read_share,
+    read_vector,
+    write_memory,
+)
 from memplane_gateway.wire.values import read_time
 from memplane_gateway.wire.violations import Violations
 
 MODES: dict[int, Mode] = {
-    svc.SEARCH_MODE_UNSPECIFIED: Mode.AUTO,
-    svc.SEARCH_MODE_AUTO: Mode.AUTO,
-    svc.SEARCH_MODE_VECTOR: Mode.VECTOR,
-    svc.SEARCH_MODE_KEYWORD: Mode.KEYWORD,
-    svc.SEARCH_MODE_HYBRID: Mode.HYBRID,
-    svc.SEARCH_MODE_RECENT: Mode.RECENT,
+    search_pb2.SEARCH_MODE_UNSPECIFIED: Mode.AUTO,
+    search_pb2.SEARCH_MODE_AUTO: Mode.AUTO,
+    search_pb2.SEARCH_MODE_VECTOR: Mode.VECTOR,
+    search_pb2.SEARCH_MODE_KEYWORD: Mode.KEYWORD,
+    search_pb2.SEARCH_MODE_HYBRID: Mode.HYBRID,
+    search_pb2.SEARCH_MODE_RECENT: Mode.RECENT,
 }
-MODE_NUMBERS: dict[Mode, svc.SearchMode.ValueType] = {
-    Mode.VECTOR: svc.SEARCH_MODE_VECTOR,
-    Mode.KEYWORD: svc.SEARCH_MODE_KEYWORD,
-    Mode.HYBRID: svc.SEARCH_MODE_HYBRID,
-    Mode.RECENT: svc.SEARCH_MODE_RECENT,
+MODE_NUMBERS: dict[Mode, search_pb2.SearchMode.ValueType] = {
+    Mode.VECTOR: search_pb2.SEARCH_MODE_VECTOR,
+    Mode.KEYWORD: search_pb2.SEARCH_MODE_KEYWORD,
+    Mode.HYBRID: search_pb2.SEARCH_MODE_HYBRID,
+    Mode.RECENT: search_pb2.SEARCH_MODE_RECENT,
 }
 ORDERS: dict[int, Order] = {
     svc.LIST_ORDER_UNSPECIFIED: Order.PLACE,
@@ -60,8 +70,12 @@ _VIEWS = {
 }
 
 
+DEFAULT_RECENCY_WEIGHT = 0.5
+_PARTS = tuple(field.name for field in fields(Parts))
+_PagedT = TypeVar("_PagedT", svc.ListMemoriesRequest, search_pb2.SearchQuery)
+
 _Selecting: TypeAlias = (
-    svc.SearchQuery
+    search_pb2.SearchQuery
     | svc.ListMemoriesRequest
     | svc.CountMemoriesRequest
     | purge_pb2.PurgeMemoriesRequest
@@ -88,7 +102,9 @@ def read_selection(message: _Selecting, path: str, violations: Violations) -> Se
     )
 
 
-def read_search(message: svc.SearchQuery, path: str, violations: Violations) -> Search:
+def read_search(
+    message: search_pb2.SearchQuery, tenant: str, path: str, violations: Violations
+) -> Search:
     """One question."""
     selection = read_selection(message, path, violations)
     window = _read_window(message, path, violations)
@@ -103,20 +119,50 @@ def read_search(message: svc.SearchQuery, path: str, violations: Violations) -> 
     mode = MODES.get(message.mode)
     if mode is None:
         violations.add(f"{path}.mode", "is unknown")
-    if message.HasField("min_relevance") and not 0.0 <= message.min_relevance <= 1.0:
-        violations.add(f"{path}.min_relevance", "is not between 0 and 1")
+    if message.HasField("min_relevance"):
+        read_share(message.min_relevance, f"{path}.min_relevance", violations)
+    like = None
+    if query == "like":
+        like = read_ref(message.like, tenant, f"{path}.like", violations)
+        if like.kind is not selection.kind:
+            violations.add(f"{path}.like.kind", "is not the kind that is searched")
     return Search(
         selection=selection,
         text=message.text if query == "text" else None,
         vector=read_vector(message.vector, f"{path}.vector", violations)
         if query == "vector"
         else None,
+        like=like,
         mode=mode or Mode.AUTO,
         min_relevance=message.min_relevance if message.HasField("min_relevance") else None,
         page_size=read_page_size(message.page_size, f"{path}.page_size", violations),
         vectors=read_view(message.view, f"{path}.view", violations),
         exact=message.exact,
+        vector_share=read_share(message.vector_share, f"{path}.vector_share", violations)
+        if message.HasField("vector_share")
+        else None,
+        weights=_read_weights(message, path, violations),
+        diversity=read_share(message.diversity, f"{path}.diversity", violations),
+        explain=message.explain,
+        page_token=message.page_token,
+        binding=_binding("SearchMemories", message, "explain"),
     )
+
+
+def _read_weights(message: search_pb2.SearchQuery, path: str, violations: Violations) -> Weights:
+    half_life = 0
+    if message.HasField("recency_half_life"):
+        seconds, nanos = message.recency_half_life.seconds, message.recency_half_life.nanos
+        half_life = seconds * 1_000_000 + -(-nanos // 1000)
+        if seconds < 0 or not 0 <= nanos < 10**9 or not half_life:
+            violations.add(f"{path}.recency_half_life", "is not above 0, or malformed")
+    elif message.recency_weight:
+        violations.add(f"{path}.recency_weight", "needs recency_half_life")
+    recency = DEFAULT_RECENCY_WEIGHT if half_life else 0.0
+    if message.HasField("recency_weight"):
+        recency = read_share(message.recency_weight, f"{path}.recency_weight", violations)
+    importance = read_share(message.importance_weight, f"{path}.importance_weight", violations)
+    return Weights(recency, half_life, importance)
 
 
 def read_listing(message: svc.ListMemoriesRequest, violations: Violations) -> Listing:
@@ -126,7 +172,7 @@ def read_listing(message: svc.ListMemoriesRequest, violations: Violations) -> Li
         violations.add("order", "is unknown")
     return Listing(
         selection=read_selection(message, "", violations),
-        binding=_binding(message),
+        binding=_binding("ListMemories", message, "consistency_token"),
         order=order or Order.PLACE,
         descending=message.descending,
         page_size=read_page_size(message.page_size, "page_size", violations),
@@ -135,16 +181,19 @@ def read_listing(message: svc.ListMemoriesRequest, violations: Violations) -> Li
     )
 
 
-async def write_found(found: Found, message: svc.SearchResult, *, vectors: bool) -> None:
+async def write_found(found: Found, message: search_pb2.SearchResult, *, vectors: bool) -> None:
     """Set a reply to an answer."""
     async for hit in paced(found.hits):
         item = message.hits.add(relevance=hit.relevance, score=hit.score)
         write_memory(hit.memory, item.memory, vectors=vectors)
+        if hit.parts is not None:
+            _write_parts(hit.parts, item.explanation)
     message.mode = MODE_NUMBERS[found.mode]
     message.approximate = found.approximate
     message.notice = found.notice
     message.truncated = found.truncated
     message.incomplete = found.incomplete
+    message.next_page_token = found.next_page_token
     write_report(found.filter, message.filter)
 
 
@@ -182,17 +231,30 @@ def read_page_size(size: int, path: str, violations: Violations) -> int:
     return min(size or limits.DEFAULT_PAGE_ITEMS, limits.MAX_PAGE_ITEMS)
 
 
-def _binding(message: svc.ListMemoriesRequest) -> bytes:
-    """What a page token is bound to: the rpc and the question, without where the page begins."""
-    question = svc.ListMemoriesRequest()
+def _write_parts(parts: Parts, message: search_pb2.Explanation) -> None:
+    message.SetInParent()
+    for name in _PARTS:
+        value = getattr(parts, name)
+        if value is not None:
+            setattr(message, name, value)
+
+
+def _binding(rpc: str, message: _PagedT, *loose: str) -> bytes:
+    """What a page token is bound to: the rpc and the question, without where the page begins.
+
+    `loose` are fields that may differ from page to page, too.
+    """
+    question = type(message)()
     question.CopyFrom(message)
-    for field in ("page_token", "page_size", "view", "consistency_token"):
-        question.ClearField(field)
+    for field in ("page_token", "page_size", "view", *loose):
+        question.ClearField(field)  # type: ignore[arg-type]
     encoded = question.SerializeToString(deterministic=True)
-    return b"ListMemories\0" + hashlib.blake2b(encoded, digest_size=16).digest()
+    return rpc.encode() + b"\0" + hashlib.blake2b(encoded, digest_size=16).digest()
 
 
-def _read_window(message: svc.SearchQuery, path: str, violations: Violations) -> Filter | None:
+def _read_window(
+    message: search_pb2.SearchQuery, path: str, violations: Violations
+) -> Filter | None:
     """The time window as a filter over event_time, else update_time."""
     bounds: list[tuple[Op, Value]] = []
     if message.HasField("time_from"):

@@ -31,7 +31,13 @@ STORES = [choice for choice in at_hand() if choice.store is not None and choice.
 
 
 KEY_VALUES = [store for store in STORES if Kind.SEMANTIC not in map(str, store.kinds)]
-_SEARCHES = ("test_text_search.py", "test_vector_search.py")
+_SEARCHES = (
+    "test_hybrid.py",
+    "test_likeness.py",
+    "test_text_search.py",
+    "test_vector_search.py",
+    "test_weights.py",
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -157,6 +157,27 @@ async def test_vector_search_says_when_more_may_exist(
     assert not full.truncated
 
 
+async def test_weights_say_when_others_may_have_risen(
+    space: AsyncScope, abilities: Capabilities
+) -> None:
+    length = dimension_of(abilities, Kind.SEMANTIC)
+    vectors = [axis(length, 1.0, number * 0.001) for number in range(ROWS)]
+    await put_all(
+        space,
+        [
+            Put(space.ref(Kind.SEMANTIC, f"{n:03}"), vector=vector, importance=n / ROWS)
+            for n, vector in enumerate(vectors)
+        ],
+    )
+    query: dict[str, Any] = {"vector": axis(length, 1.0), "limit": 10, "importance_weight": 0.5}
+    found = await space.search(**query)
+    assert [memory.key for memory in found.memories] == [f"{n:03}" for n in range(99, 89, -1)]
+    assert not found.truncated, "they are the best of the first hundred, as was asked"
+    few = await space.search(**query, filter={"@importance": {"$lt": 0.1}})
+    assert len(few) == 10
+    assert few.truncated, "the budget ran out before there were a hundred"
+
+
 async def test_a_small_namespace_is_searched_whole(
     space: AsyncScope, abilities: Capabilities, rare: list[str]
 ) -> None:

@@ -17,7 +17,7 @@ from memplane import (
     attr,
     fields,
 )
-from memplane.v1 import filter_pb2, value_pb2
+from memplane.v1 import filter_pb2, search_pb2, value_pb2
 from memplane.v1 import memory_service_pb2 as pb
 from memplane_adapters.conformance.memories.doors import Door, call
 from memplane_adapters.conformance.memories.fixtures import fresh_label
@@ -394,7 +394,7 @@ async def test_a_bad_filter_is_refused_by_every_read(
         count = pb.CountMemoriesRequest(kind=number, namespace=space.namespace, filter=bad)
         await call(door, "CountMemories", count, pb.CountMemoriesResponse)
     with refused(InvalidArgument, "INVALID_REQUEST", f"queries[0].{field}"):
-        query = pb.SearchQuery(kind=number, namespace=space.namespace, filter=bad)
+        query = search_pb2.SearchQuery(kind=number, namespace=space.namespace, filter=bad)
         search = pb.SearchMemoriesRequest(queries=[query])
         await call(door, "SearchMemories", search, pb.SearchMemoriesResponse)
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memplane import AsyncScope, Internal, InvalidArgument, Kind, MemplaneError, Put, Unknown
-from memplane.v1 import memory_pb2, value_pb2
+from memplane.v1 import memory_pb2, search_pb2, value_pb2
 from memplane.v1 import memory_service_pb2 as pb
 from memplane_adapters.conformance.memories.doors import Door, call
 from memplane_adapters.conformance.memories.helpers import (
@@ -125,7 +125,7 @@ async def test_a_kind_that_nobody_knows_is_refused(
         ),
         (
             "SearchMemories",
-            pb.SearchMemoriesRequest(queries=[pb.SearchQuery(kind=number)]),  # type: ignore[arg-type]
+            pb.SearchMemoriesRequest(queries=[search_pb2.SearchQuery(kind=number)]),  # type: ignore[arg-type]
             "queries[0].kind",
         ),
         ("ListMemories", pb.ListMemoriesRequest(kind=number), "kind"),  # type: ignore[arg-type]
@@ -145,12 +145,12 @@ async def test_other_enums_that_nobody_knows_are_refused(door: Door, space: Asyn
         ("ListMemories", pb.ListMemoriesRequest(**here, view=9), "view"),  # type: ignore[arg-type]
         (
             "SearchMemories",
-            pb.SearchMemoriesRequest(queries=[pb.SearchQuery(**here, mode=9)]),  # type: ignore[arg-type]
+            pb.SearchMemoriesRequest(queries=[search_pb2.SearchQuery(**here, mode=9)]),  # type: ignore[arg-type]
             "queries[0].mode",
         ),
         (
             "SearchMemories",
-            pb.SearchMemoriesRequest(queries=[pb.SearchQuery(**here, view=9)]),  # type: ignore[arg-type]
+            pb.SearchMemoriesRequest(queries=[search_pb2.SearchQuery(**here, view=9)]),  # type: ignore[arg-type]
             "queries[0].view",
         ),
     ):
@@ -193,7 +193,7 @@ async def test_a_consistency_token_that_nobody_gave_is_refused(
         ("CountMemories", pb.CountMemoriesRequest(**here, **token)),
         (
             "SearchMemories",
-            pb.SearchMemoriesRequest(queries=[pb.SearchQuery(**here)], **token),
+            pb.SearchMemoriesRequest(queries=[search_pb2.SearchQuery(**here)], **token),
         ),
     ):
         with refused(InvalidArgument, "INVALID_REQUEST", "consistency_token"):
@@ -259,7 +259,7 @@ def _good_requests(space: AsyncScope) -> list[tuple[str, bytes]]:
         update = pb.MemoryUpdate(
             ref=ref, text="coffee", precondition=pb.Precondition(if_match="etag")
         )
-        query = pb.SearchQuery(kind=number, namespace=space.namespace, page_size=5)
+        query = search_pb2.SearchQuery(kind=number, namespace=space.namespace, page_size=5)
         query.filter.condition.path.append("a")
         query.filter.condition.op = 1  # type: ignore[assignment]
         query.filter.condition.operand.string_value = "b"

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from memplane import AsyncScope, Capabilities, InvalidArgument, Kind
-from memplane.v1 import filter_pb2, memory_pb2, value_pb2
+from memplane.v1 import filter_pb2, memory_pb2, search_pb2, value_pb2
 from memplane.v1 import memory_service_pb2 as pb
 from memplane_adapters.conformance.memories.doors import Door, call
 from memplane_adapters.conformance.memories.helpers import (
@@ -43,7 +43,7 @@ async def listing(door: Door, space: AsyncScope, **options: Any) -> pb.ListMemor
 
 async def search(door: Door, space: AsyncScope, **options: Any) -> pb.SearchMemoriesResponse:
     """Asks one query as it is given."""
-    query = pb.SearchQuery(**{"kind": SEMANTIC, "namespace": space.namespace, **options})
+    query = search_pb2.SearchQuery(**{"kind": SEMANTIC, "namespace": space.namespace, **options})
     request = pb.SearchMemoriesRequest(queries=[query])
     return await call(door, "SearchMemories", request, pb.SearchMemoriesResponse)
 
@@ -91,7 +91,7 @@ async def batch_items(door: Door, space: AsyncScope, size: int) -> None:
 
 
 async def query_items(door: Door, space: AsyncScope, size: int) -> None:
-    query = pb.SearchQuery(kind=SEMANTIC, namespace=space.namespace)
+    query = search_pb2.SearchQuery(kind=SEMANTIC, namespace=space.namespace)
     request = pb.SearchMemoriesRequest(queries=[query] * size)
     reply = await call(door, "SearchMemories", request, pb.SearchMemoriesResponse)
     assert len(reply.results) == size
@@ -318,7 +318,7 @@ async def test_a_filter_has_1_to_64_parts(door: Door, space: AsyncScope) -> None
 
 async def test_a_query_has_1_to_65536_bytes(door: Door, space: AsyncScope) -> None:
     for good in ("x", "x" * 65_536, "🙂" * 16_384):
-        await search(door, space, text=good, mode=pb.SEARCH_MODE_AUTO)
+        await search(door, space, text=good, mode=search_pb2.SEARCH_MODE_AUTO)
     for bad in ("", "x" * 65_537, "a\0"):
         with refused(InvalidArgument, "INVALID_REQUEST", "queries[0].text"):
             await search(door, space, text=bad)

@@ -21,6 +21,7 @@ from memplane import (
     Unimplemented,
 )
 from memplane.v1 import memory_service_pb2 as pb
+from memplane.v1 import search_pb2
 from memplane_adapters.conformance.memories.doors import Door, call
 from memplane_adapters.conformance.memories.helpers import (
     EVERY_KIND,
@@ -285,11 +286,11 @@ async def test_the_other_modes_need_a_question_that_they_take(
 async def test_an_empty_question_is_refused(
     door: Door, space: AsyncScope, kind: Kind, mode: Mode
 ) -> None:
-    query = pb.SearchQuery(
+    query = search_pb2.SearchQuery(
         kind=KIND_NUMBERS[kind],
         namespace=space.namespace,
         text="",
-        mode=pb.SearchMode.Value(f"SEARCH_MODE_{mode.name}"),
+        mode=search_pb2.SearchMode.Value(f"SEARCH_MODE_{mode.name}"),
     )
     with refused() as refusal:
         await call(
@@ -369,7 +370,7 @@ async def test_a_window_over_what_is_no_event_goes_by_the_last_change(
 
 
 async def test_a_window_s_ends_are_instants(door: Door, space: AsyncScope) -> None:
-    query = pb.SearchQuery(kind=KIND_NUMBERS[Kind.SEMANTIC], namespace=space.namespace)
+    query = search_pb2.SearchQuery(kind=KIND_NUMBERS[Kind.SEMANTIC], namespace=space.namespace)
     query.time_from.nanos = 1
     query.time_to.seconds = 253_402_300_800
     with refused(InvalidArgument, "INVALID_REQUEST", "queries[0].time_from", "queries[0].time_to"):

@@ -21,7 +21,7 @@ from memplane import (
     SearchResult,
     Unimplemented,
 )
-from memplane.v1 import memory_pb2
+from memplane.v1 import memory_pb2, search_pb2
 from memplane.v1 import memory_service_pb2 as pb
 from memplane_adapters.conformance.memories.doors import Door, call
 from memplane_adapters.conformance.memories.helpers import (
@@ -281,7 +281,7 @@ async def test_an_empty_vector_is_no_vector(door: Door, space: AsyncScope, kind:
     put = pb.PutMemoriesRequest(puts=[pb.MemoryPut(memory=memory)])
     reply = await call(door, "PutMemories", put, pb.PutMemoriesResponse)
     assert not reply.results[0].searchable
-    query = pb.SearchQuery(kind=KIND_NUMBERS[kind], namespace=space.namespace, vector=b"")
+    query = search_pb2.SearchQuery(kind=KIND_NUMBERS[kind], namespace=space.namespace, vector=b"")
     with refused(InvalidArgument, "INVALID_REQUEST", "queries[0].vector"):
         await call(
             door,
@@ -300,8 +300,10 @@ async def _refused_vector(
         await call(door, "PutMemories", put, pb.PutMemoriesResponse)
     assert await space.count(kind) == 0
     errors: list[Any] = [first.error]
-    for mode in (pb.SEARCH_MODE_AUTO, pb.SEARCH_MODE_VECTOR):
-        query = pb.SearchQuery(kind=KIND_NUMBERS[kind], namespace=space.namespace, mode=mode)
+    for mode in (search_pb2.SEARCH_MODE_AUTO, search_pb2.SEARCH_MODE_VECTOR):
+        query = search_pb2.SearchQuery(
+            kind=KIND_NUMBERS[kind], namespace=space.namespace, mode=mode
+        )
         query.vector = raw
         search = pb.SearchMemoriesRequest(queries=[query])
         with refused(InvalidArgument, reason, "queries[0].vector") as second:

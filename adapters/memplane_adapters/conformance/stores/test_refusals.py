@@ -54,8 +54,8 @@ async def test_without_keyword_terms_are_refused(points: Points) -> None:
 
 
 @pytest.mark.asyncio
-async def test_without_hybrid_vector_and_terms_together_are_refused(points: Points) -> None:
-    points.lacks("hybrid")
+async def test_vector_and_terms_together_are_refused(points: Points) -> None:
+    """HYBRID is two queries, which the gateway fuses."""
     await _refused(
         points.store.query(Query(scope=points.scope(), vector=vector(1.0), terms=("tea",)))
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from memplane import _replies, _requests, _values
 from memplane._async.connection import MEMORY_SERVICE, AsyncBase, AsyncConnection
@@ -166,6 +166,7 @@ class AsyncReading(AsyncBase):
         *,
         kind: Kind | str = Kind.SEMANTIC,
         vector: VectorLike | None = None,
+        like: Ref | None = None,
         mode: Mode | str = Mode.AUTO,
         filter: FilterLike | None = None,
         limit: int = 0,
@@ -175,6 +176,13 @@ class AsyncReading(AsyncBase):
         exact_namespace: bool = False,
         with_vectors: bool = False,
         exact: bool = False,
+        vector_share: float | None = None,
+        recency_half_life: timedelta | float | None = None,
+        recency_weight: float | None = None,
+        importance_weight: float = 0.0,
+        diversity: float = 0.0,
+        explain: bool = False,
+        page_token: str = "",
         consistency_token: str = "",
         timeout: float | None = None,
     ) -> SearchResult:
@@ -184,6 +192,7 @@ class AsyncReading(AsyncBase):
             text: A question or words. Without text and vector the newest come first.
             kind: Which kind.
             vector: A vector instead of a text, of the route's dimension.
+            like: A memory of the kind instead of a text: what is near its vector, but for itself.
             mode: How to search; the result names what AUTO chose.
             filter: Which memories may be hits: `attr("price") >= 3`, or `{"price": {"$gte": 3}}`.
             limit: How many hits at most, 1 to 1,000. 0 means 50.
@@ -192,12 +201,22 @@ class AsyncReading(AsyncBase):
             time_to: Only what happened (else: was last changed) before this.
             exact_namespace: Only this very namespace, not those below it.
             with_vectors: Whether the memories come with their vectors.
-            exact: Ask an approximate store for the exact answer.
+            exact: Ask an approximate store for the exact answer; with weights also weigh all that
+                matches, not the first 100 alone.
+            vector_share: How much the list of VECTOR counts in HYBRID, 0 to 1. None means 0.5, or
+                0.2 where the embedder knows no meaning.
+            recency_half_life: In how much time (a timedelta or seconds) recency halves.
+            recency_weight: How much recency counts, 0 to 1. None means 0.5 with a half-life.
+            importance_weight: How much importance counts, 0 to 1.
+            diversity: How much hits should differ from each other, 0 (by relevance alone) to 1.
+            explain: Whether hits say what their relevance is made of.
+            page_token: The `next_page_token` of the page before, of the very same search.
             consistency_token: See the class.
             timeout: See the class.
 
         Raises:
             InvalidArgument: Something is not as it must be.
+            NotFound: The memory that hits are to be like is missing.
             Unimplemented: The route cannot search in this way.
             MemplaneError: Anything else that failed. An outage is never an empty result.
         """
@@ -206,6 +225,7 @@ class AsyncReading(AsyncBase):
             kind=kind,
             exact_namespace=exact_namespace,
             vector=vector,
+            like=like,
             mode=mode,
             filter=filter,
             time_from=time_from,
@@ -214,6 +234,13 @@ class AsyncReading(AsyncBase):
             limit=limit,
             with_vectors=with_vectors,
             exact=exact,
+            vector_share=vector_share,
+            recency_half_life=recency_half_life,
+            recency_weight=recency_weight,
+            importance_weight=importance_weight,
+            diversity=diversity,
+            explain=explain,
+            page_token=page_token,
         )
         results = await self.search_many(
             (query,), consistency_token=consistency_token, timeout=timeout

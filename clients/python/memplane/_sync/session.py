@@ -11,7 +11,7 @@ from memplane import _sessions, _values
 from memplane._enums import Durability, EpisodeType, Kind, Mode, Order, Outcome
 from memplane._filter_dicts import FilterLike
 from memplane._inputs import UNSET, OrUnset
-from memplane._models import Count, Memory, SearchResult, WriteResult
+from memplane._models import Count, Memory, Ref, SearchResult, WriteResult
 from memplane._sync.reading import MemoryList
 from memplane._values import ValueLike
 from memplane._vectors import VectorLike
@@ -194,6 +194,7 @@ class Session:
         text: str | None = None,
         *,
         vector: VectorLike | None = None,
+        like: Ref | None = None,
         mode: Mode | str = Mode.AUTO,
         filter: FilterLike | None = None,
         limit: int = 0,
@@ -202,6 +203,13 @@ class Session:
         time_to: datetime | None = None,
         with_vectors: bool = False,
         exact: bool = False,
+        vector_share: float | None = None,
+        recency_half_life: timedelta | float | None = None,
+        recency_weight: float | None = None,
+        importance_weight: float = 0.0,
+        diversity: float = 0.0,
+        explain: bool = False,
+        page_token: str = "",
         consistency_token: str = "",
         timeout: float | None = None,
     ) -> SearchResult:
@@ -210,6 +218,7 @@ class Session:
             text,
             kind=Kind.EPISODIC,
             vector=vector,
+            like=like,
             mode=mode,
             filter=_sessions.within(self._id, filter),
             limit=limit,
@@ -219,6 +228,13 @@ class Session:
             exact_namespace=True,
             with_vectors=with_vectors,
             exact=exact,
+            vector_share=vector_share,
+            recency_half_life=recency_half_life,
+            recency_weight=recency_weight,
+            importance_weight=importance_weight,
+            diversity=diversity,
+            explain=explain,
+            page_token=page_token,
             consistency_token=consistency_token,
             timeout=timeout,
         )

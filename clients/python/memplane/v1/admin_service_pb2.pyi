@@ -14,6 +14,7 @@ from memplane.v1 import durability_pb2 as _durability_pb2
 from memplane.v1 import error_reason_pb2 as _error_reason_pb2
 from memplane.v1 import memory_pb2 as _memory_pb2
 from memplane.v1 import memory_service_pb2 as _memory_service_pb2
+from memplane.v1 import search_pb2 as _search_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -162,7 +163,7 @@ class RouteCapabilities(_message.Message):
     """The store's name in the configuration."""
     adapter: _builtins.str
     """The adapter's name, for example "embedded"."""
-    auto_mode: _memory_service_pb2.SearchMode.ValueType
+    auto_mode: _search_pb2.SearchMode.ValueType
     """What AUTO means here when there is a text."""
     @_builtins.property
     def capabilities(self) -> _capability_pb2.Capabilities:
@@ -181,7 +182,7 @@ class RouteCapabilities(_message.Message):
         store: _builtins.str = ...,
         adapter: _builtins.str = ...,
         capabilities: _capability_pb2.Capabilities | None = ...,
-        auto_mode: _memory_service_pb2.SearchMode.ValueType = ...,
+        auto_mode: _search_pb2.SearchMode.ValueType = ...,
         embedding: _memory_pb2.EmbeddingIdentity | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "embedding", b"embedding"]  # noqa: Y015

@@ -151,6 +151,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     the store (ABORTED): it was not applied, and is kept as a dead letter.
     Example: {"reason": "SUPERSEDED", "metadata": {"revision": "116932301815808"}}
     """
+    ERROR_REASON_VECTOR_MISSING: _ErrorReason.ValueType  # 31
+    """The memory that hits are to be like has no vector (FAILED_PRECONDITION).
+    Example: {"reason": "VECTOR_MISSING", "metadata": {"route": "semantic"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the stable name of what went wrong. It is the `reason` of the
@@ -286,5 +290,9 @@ ERROR_REASON_SUPERSEDED: ErrorReason.ValueType  # 30
 """A write that waited in the outbox found a newer one of the same memory in
 the store (ABORTED): it was not applied, and is kept as a dead letter.
 Example: {"reason": "SUPERSEDED", "metadata": {"revision": "116932301815808"}}
+"""
+ERROR_REASON_VECTOR_MISSING: ErrorReason.ValueType  # 31
+"""The memory that hits are to be like has no vector (FAILED_PRECONDITION).
+Example: {"reason": "VECTOR_MISSING", "metadata": {"route": "semantic"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

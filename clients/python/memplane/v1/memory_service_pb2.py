@@ -30,11 +30,12 @@ from memplane.v1 import filter_pb2 as memplane_dot_v1_dot_filter__pb2
 from memplane.v1 import memory_pb2 as memplane_dot_v1_dot_memory__pb2
 from memplane.v1 import namespace_pb2 as memplane_dot_v1_dot_namespace__pb2
 from memplane.v1 import purge_pb2 as memplane_dot_v1_dot_purge__pb2
+from memplane.v1 import search_pb2 as memplane_dot_v1_dot_search__pb2
 from memplane.v1 import statistics_pb2 as memplane_dot_v1_dot_statistics__pb2
 from memplane.v1 import value_pb2 as memplane_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n memplane/v1/memory_service.proto\x12\x0bmemplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cmemplane/v1/durability.proto\x1a\x1ememplane/v1/error_reason.proto\x1a\x18memplane/v1/filter.proto\x1a\x18memplane/v1/memory.proto\x1a\x1bmemplane/v1/namespace.proto\x1a\x17memplane/v1/purge.proto\x1a\x1cmemplane/v1/statistics.proto\x1a\x17memplane/v1/value.proto\"Z\n\x0cPrecondition\x12\x12\n\x08if_match\x18\x01 \x01(\tH\x00\x12\x13\n\tif_absent\x18\x02 \x01(\x08H\x00\x12\x14\n\nif_present\x18\x03 \x01(\x08H\x00\x42\x0b\n\tcondition\"m\n\x06\x45xpiry\x12(\n\x03ttl\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x31\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x42\x06\n\x04when\"\xbd\x01\n\tItemError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12(\n\x06reason\x18\x02 \x01(\x0e\x32\x18.memplane.v1.ErrorReason\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x36\n\x08metadata\x18\x04 \x03(\x0b\x32$.memplane.v1.ItemError.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb4\x03\n\x0bWriteResult\x12#\n\x03ref\x18\x01 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12*\n\x07outcome\x18\x02 \x01(\x0e\x32\x19.memplane.v1.WriteOutcome\x12%\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.memplane.v1.ItemError\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsearchable\x18\t \x01(\x08\x12\x10\n\x08replayed\x18\n \x01(\x08\x12+\n\ndurability\x18\x0b \x01(\x0e\x32\x17.memplane.v1.Durability\x12\x16\n\x0ereplicas_acked\x18\x0c \x01(\x05\x12\x0f\n\x07visible\x18\r \x01(\x08\"\x86\x01\n\tMemoryPut\x12#\n\x06memory\x18\x01 \x01(\x0b\x32\x13.memplane.v1.Memory\x12/\n\x0cprecondition\x18\x02 \x01(\x0b\x32\x19.memplane.v1.Precondition\x12#\n\x06\x65xpiry\x18\x03 \x01(\x0b\x32\x13.memplane.v1.Expiry\"\x8f\x01\n\x12PutMemoriesRequest\x12$\n\x04puts\x18\x01 \x03(\x0b\x32\x16.memplane.v1.MemoryPut\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12/\n\x0emin_durability\x18\x03 \x01(\x0e\x32\x17.memplane.v1.Durability\x12\x0e\n\x06\x61tomic\x18\x04 \x01(\x08\"[\n\x13PutMemoriesResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.memplane.v1.WriteResult\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"|\n\x12GetMemoriesRequest\x12$\n\x04refs\x18\x01 \x03(\x0b\x32\x16.memplane.v1.MemoryRef\x12%\n\x04view\x18\x02 \x01(\x0e\x32\x17.memplane.v1.MemoryView\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\"U\n\tGetResult\x12#\n\x03ref\x18\x01 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12#\n\x06memory\x18\x02 \x01(\x0b\x32\x13.memplane.v1.Memory\">\n\x13GetMemoriesResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.memplane.v1.GetResult\"\xb1\x03\n\x0cMemoryUpdate\x12#\n\x03ref\x18\x01 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12\x11\n\x04text\x18\x02 \x01(\tH\x00\x88\x01\x01\x12=\n\nattributes\x18\x03 \x03(\x0b\x32).memplane.v1.MemoryUpdate.AttributesEntry\x12\x19\n\x11remove_attributes\x18\x04 \x03(\t\x12!\n\x05value\x18\x05 \x01(\x0b\x32\x12.memplane.v1.Value\x12\x17\n\nimportance\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x13\n\x06pinned\x18\x07 \x01(\x08H\x02\x88\x01\x01\x12#\n\x06\x65xpiry\x18\x08 \x01(\x0b\x32\x13.memplane.v1.Expiry\x12/\n\x0cprecondition\x18\t \x01(\x0b\x32\x19.memplane.v1.Precondition\x1a\x45\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.memplane.v1.Value:\x02\x38\x01\x42\x07\n\x05_textB\r\n\x0b_importanceB\t\n\x07_pinned\"\x88\x01\n\x15UpdateMemoriesRequest\x12*\n\x07updates\x18\x01 \x03(\x0b\x32\x19.memplane.v1.MemoryUpdate\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12/\n\x0emin_durability\x18\x03 \x01(\x0e\x32\x17.memplane.v1.Durability\"^\n\x16UpdateMemoriesResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.memplane.v1.WriteResult\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"d\n\x0cMemoryDelete\x12#\n\x03ref\x18\x01 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12/\n\x0cprecondition\x18\x02 \x01(\x0b\x32\x19.memplane.v1.Precondition\"\x98\x01\n\x15\x44\x65leteMemoriesRequest\x12*\n\x07\x64\x65letes\x18\x01 \x03(\x0b\x32\x19.memplane.v1.MemoryDelete\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12/\n\x0emin_durability\x18\x03 \x01(\x0e\x32\x17.memplane.v1.Durability\x12\x0e\n\x06\x61tomic\x18\x04 \x01(\x08\"^\n\x16\x44\x65leteMemoriesResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.memplane.v1.WriteResult\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\xa4\x03\n\x0bSearchQuery\x12\x1f\n\x04kind\x18\x01 \x01(\x0e\x32\x11.memplane.v1.Kind\x12\x11\n\tnamespace\x18\x02 \x03(\t\x12\x17\n\x0f\x65xact_namespace\x18\x03 \x01(\x08\x12\x0e\n\x04text\x18\x04 \x01(\tH\x00\x12\x10\n\x06vector\x18\x05 \x01(\x0cH\x00\x12%\n\x04mode\x18\x06 \x01(\x0e\x32\x17.memplane.v1.SearchMode\x12#\n\x06\x66ilter\x18\x07 \x01(\x0b\x32\x13.memplane.v1.Filter\x12-\n\ttime_from\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07time_to\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\rmin_relevance\x18\n \x01(\x01H\x01\x88\x01\x01\x12\x11\n\tpage_size\x18\x0b \x01(\x05\x12%\n\x04view\x18\x0c \x01(\x0e\x32\x17.memplane.v1.MemoryView\x12\r\n\x05\x65xact\x18\r \x01(\x08\x42\x07\n\x05queryB\x10\n\x0e_min_relevance\"]\n\x15SearchMemoriesRequest\x12)\n\x07queries\x18\x01 \x03(\x0b\x32\x18.memplane.v1.SearchQuery\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"a\n\tSearchHit\x12#\n\x06memory\x18\x01 \x01(\x0b\x32\x13.memplane.v1.Memory\x12\x11\n\trelevance\x18\x02 \x01(\x01\x12\x12\n\x05score\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x08\n\x06_score\"\xd2\x01\n\x0cSearchResult\x12$\n\x04hits\x18\x01 \x03(\x0b\x32\x16.memplane.v1.SearchHit\x12%\n\x04mode\x18\x02 \x01(\x0e\x32\x17.memplane.v1.SearchMode\x12\x13\n\x0b\x61pproximate\x18\x03 \x01(\x08\x12)\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x19.memplane.v1.FilterReport\x12\x0e\n\x06notice\x18\x05 \x01(\t\x12\x11\n\ttruncated\x18\x06 \x01(\x08\x12\x12\n\nincomplete\x18\x07 \x01(\x08\"D\n\x16SearchMemoriesResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.memplane.v1.SearchResult\"\xab\x02\n\x13ListMemoriesRequest\x12\x1f\n\x04kind\x18\x01 \x01(\x0e\x32\x11.memplane.v1.Kind\x12\x11\n\tnamespace\x18\x02 \x03(\t\x12\x17\n\x0f\x65xact_namespace\x18\x03 \x01(\x08\x12#\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x13.memplane.v1.Filter\x12%\n\x05order\x18\x05 \x01(\x0e\x32\x16.memplane.v1.ListOrder\x12\x12\n\ndescending\x18\x06 \x01(\x08\x12\x11\n\tpage_size\x18\x07 \x01(\x05\x12\x12\n\npage_token\x18\x08 \x01(\t\x12%\n\x04view\x18\t \x01(\x0e\x32\x17.memplane.v1.MemoryView\x12\x19\n\x11\x63onsistency_token\x18\n \x01(\t\"\x95\x01\n\x14ListMemoriesResponse\x12%\n\x08memories\x18\x01 \x03(\x0b\x32\x13.memplane.v1.Memory\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12)\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x19.memplane.v1.FilterReport\x12\x12\n\nincomplete\x18\x04 \x01(\x08\"\xa3\x01\n\x14\x43ountMemoriesRequest\x12\x1f\n\x04kind\x18\x01 \x01(\x0e\x32\x11.memplane.v1.Kind\x12\x11\n\tnamespace\x18\x02 \x03(\t\x12\x17\n\x0f\x65xact_namespace\x18\x03 \x01(\x08\x12#\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x13.memplane.v1.Filter\x12\x19\n\x11\x63onsistency_token\x18\x05 \x01(\t\"e\n\x15\x43ountMemoriesResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12)\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x19.memplane.v1.FilterReport\x12\x12\n\nincomplete\x18\x03 \x01(\x08*\xd1\x01\n\x0cWriteOutcome\x12\x1d\n\x19WRITE_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n\x15WRITE_OUTCOME_CREATED\x10\x01\x12\x19\n\x15WRITE_OUTCOME_UPDATED\x10\x02\x12\x1b\n\x17WRITE_OUTCOME_UNCHANGED\x10\x03\x12\x19\n\x15WRITE_OUTCOME_DELETED\x10\x04\x12\x19\n\x15WRITE_OUTCOME_MISSING\x10\x05\x12\x19\n\x15WRITE_OUTCOME_SPOOLED\x10\x06*\xa0\x01\n\nSearchMode\x12\x1b\n\x17SEARCH_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10SEARCH_MODE_AUTO\x10\x01\x12\x16\n\x12SEARCH_MODE_VECTOR\x10\x02\x12\x17\n\x13SEARCH_MODE_KEYWORD\x10\x03\x12\x16\n\x12SEARCH_MODE_HYBRID\x10\x04\x12\x16\n\x12SEARCH_MODE_RECENT\x10\x05*r\n\tListOrder\x12\x1a\n\x16LIST_ORDER_UNSPECIFIED\x10\x00\x12\x12\n\x0eLIST_ORDER_KEY\x10\x01\x12\x1a\n\x16LIST_ORDER_UPDATE_TIME\x10\x02\x12\x19\n\x15LIST_ORDER_EVENT_TIME\x10\x03\x32\xae\x07\n\rMemoryService\x12U\n\x0bPutMemories\x12\x1f.memplane.v1.PutMemoriesRequest\x1a .memplane.v1.PutMemoriesResponse\"\x03\x90\x02\x02\x12U\n\x0bGetMemories\x12\x1f.memplane.v1.GetMemoriesRequest\x1a .memplane.v1.GetMemoriesResponse\"\x03\x90\x02\x01\x12^\n\x0eUpdateMemories\x12\".memplane.v1.UpdateMemoriesRequest\x1a#.memplane.v1.UpdateMemoriesResponse\"\x03\x90\x02\x02\x12^\n\x0e\x44\x65leteMemories\x12\".memplane.v1.DeleteMemoriesRequest\x1a#.memplane.v1.DeleteMemoriesResponse\"\x03\x90\x02\x02\x12^\n\x0eSearchMemories\x12\".memplane.v1.SearchMemoriesRequest\x1a#.memplane.v1.SearchMemoriesResponse\"\x03\x90\x02\x01\x12X\n\x0cListMemories\x12 .memplane.v1.ListMemoriesRequest\x1a!.memplane.v1.ListMemoriesResponse\"\x03\x90\x02\x01\x12[\n\rCountMemories\x12!.memplane.v1.CountMemoriesRequest\x1a\".memplane.v1.CountMemoriesResponse\"\x03\x90\x02\x01\x12[\n\rPurgeMemories\x12!.memplane.v1.PurgeMemoriesRequest\x1a\".memplane.v1.PurgeMemoriesResponse\"\x03\x90\x02\x02\x12[\n\rGetStatistics\x12!.memplane.v1.GetStatisticsRequest\x1a\".memplane.v1.GetStatisticsResponse\"\x03\x90\x02\x01\x12^\n\x0eListNamespaces\x12\".memplane.v1.ListNamespacesRequest\x1a#.memplane.v1.ListNamespacesResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n memplane/v1/memory_service.proto\x12\x0bmemplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cmemplane/v1/durability.proto\x1a\x1ememplane/v1/error_reason.proto\x1a\x18memplane/v1/filter.proto\x1a\x18memplane/v1/memory.proto\x1a\x1bmemplane/v1/namespace.proto\x1a\x17memplane/v1/purge.proto\x1a\x18memplane/v1/search.proto\x1a\x1cmemplane/v1/statistics.proto\x1a\x17memplane/v1/value.proto\"Z\n\x0cPrecondition\x12\x12\n\x08if_match\x18\x01 \x01(\tH\x00\x12\x13\n\tif_absent\x18\x02 \x01(\x08H\x00\x12\x14\n\nif_present\x18\x03 \x01(\x08H\x00\x42\x0b\n\tcondition\"m\n\x06\x45xpiry\x12(\n\x03ttl\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x31\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x42\x06\n\x04when\"\xbd\x01\n\tItemError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12(\n\x06reason\x18\x02 \x01(\x0e\x32\x18.memplane.v1.ErrorReason\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x36\n\x08metadata\x18\x04 \x03(\x0b\x32$.memplane.v1.ItemError.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb4\x03\n\x0bWriteResult\x12#\n\x03ref\x18\x01 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12*\n\x07outcome\x18\x02 \x01(\x0e\x32\x19.memplane.v1.WriteOutcome\x12%\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.memplane.v1.ItemError\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsearchable\x18\t \x01(\x08\x12\x10\n\x08replayed\x18\n \x01(\x08\x12+\n\ndurability\x18\x0b \x01(\x0e\x32\x17.memplane.v1.Durability\x12\x16\n\x0ereplicas_acked\x18\x0c \x01(\x05\x12\x0f\n\x07visible\x18\r \x01(\x08\"\x86\x01\n\tMemoryPut\x12#\n\x06memory\x18\x01 \x01(\x0b\x32\x13.memplane.v1.Memory\x12/\n\x0cprecondition\x18\x02 \x01(\x0b\x32\x19.memplane.v1.Precondition\x12#\n\x06\x65xpiry\x18\x03 \x01(\x0b\x32\x13.memplane.v1.Expiry\"\x8f\x01\n\x12PutMemoriesRequest\x12$\n\x04puts\x18\x01 \x03(\x0b\x32\x16.memplane.v1.MemoryPut\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12/\n\x0emin_durability\x18\x03 \x01(\x0e\x32\x17.memplane.v1.Durability\x12\x0e\n\x06\x61tomic\x18\x04 \x01(\x08\"[\n\x13PutMemoriesResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.memplane.v1.WriteResult\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"|\n\x12GetMemoriesRequest\x12$\n\x04refs\x18\x01 \x03(\x0b\x32\x16.memplane.v1.MemoryRef\x12%\n\x04view\x18\x02 \x01(\x0e\x32\x17.memplane.v1.MemoryView\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\"U\n\tGetResult\x12#\n\x03ref\x18\x01 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12#\n\x06memory\x18\x02 \x01(\x0b\x32\x13.memplane.v1.Memory\">\n\x13GetMemoriesResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.memplane.v1.GetResult\"\xb1\x03\n\x0cMemoryUpdate\x12#\n\x03ref\x18\x01 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12\x11\n\x04text\x18\x02 \x01(\tH\x00\x88\x01\x01\x12=\n\nattributes\x18\x03 \x03(\x0b\x32).memplane.v1.MemoryUpdate.AttributesEntry\x12\x19\n\x11remove_attributes\x18\x04 \x03(\t\x12!\n\x05value\x18\x05 \x01(\x0b\x32\x12.memplane.v1.Value\x12\x17\n\nimportance\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x13\n\x06pinned\x18\x07 \x01(\x08H\x02\x88\x01\x01\x12#\n\x06\x65xpiry\x18\x08 \x01(\x0b\x32\x13.memplane.v1.Expiry\x12/\n\x0cprecondition\x18\t \x01(\x0b\x32\x19.memplane.v1.Precondition\x1a\x45\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.memplane.v1.Value:\x02\x38\x01\x42\x07\n\x05_textB\r\n\x0b_importanceB\t\n\x07_pinned\"\x88\x01\n\x15UpdateMemoriesRequest\x12*\n\x07updates\x18\x01 \x03(\x0b\x32\x19.memplane.v1.MemoryUpdate\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12/\n\x0emin_durability\x18\x03 \x01(\x0e\x32\x17.memplane.v1.Durability\"^\n\x16UpdateMemoriesResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.memplane.v1.WriteResult\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"d\n\x0cMemoryDelete\x12#\n\x03ref\x18\x01 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12/\n\x0cprecondition\x18\x02 \x01(\x0b\x32\x19.memplane.v1.Precondition\"\x98\x01\n\x15\x44\x65leteMemoriesRequest\x12*\n\x07\x64\x65letes\x18\x01 \x03(\x0b\x32\x19.memplane.v1.MemoryDelete\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12/\n\x0emin_durability\x18\x03 \x01(\x0e\x32\x17.memplane.v1.Durability\x12\x0e\n\x06\x61tomic\x18\x04 \x01(\x08\"^\n\x16\x44\x65leteMemoriesResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.memplane.v1.WriteResult\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"]\n\x15SearchMemoriesRequest\x12)\n\x07queries\x18\x01 \x03(\x0b\x32\x18.memplane.v1.SearchQuery\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"D\n\x16SearchMemoriesResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.memplane.v1.SearchResult\"\xab\x02\n\x13ListMemoriesRequest\x12\x1f\n\x04kind\x18\x01 \x01(\x0e\x32\x11.memplane.v1.Kind\x12\x11\n\tnamespace\x18\x02 \x03(\t\x12\x17\n\x0f\x65xact_namespace\x18\x03 \x01(\x08\x12#\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x13.memplane.v1.Filter\x12%\n\x05order\x18\x05 \x01(\x0e\x32\x16.memplane.v1.ListOrder\x12\x12\n\ndescending\x18\x06 \x01(\x08\x12\x11\n\tpage_size\x18\x07 \x01(\x05\x12\x12\n\npage_token\x18\x08 \x01(\t\x12%\n\x04view\x18\t \x01(\x0e\x32\x17.memplane.v1.MemoryView\x12\x19\n\x11\x63onsistency_token\x18\n \x01(\t\"\x95\x01\n\x14ListMemoriesResponse\x12%\n\x08memories\x18\x01 \x03(\x0b\x32\x13.memplane.v1.Memory\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12)\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x19.memplane.v1.FilterReport\x12\x12\n\nincomplete\x18\x04 \x01(\x08\"\xa3\x01\n\x14\x43ountMemoriesRequest\x12\x1f\n\x04kind\x18\x01 \x01(\x0e\x32\x11.memplane.v1.Kind\x12\x11\n\tnamespace\x18\x02 \x03(\t\x12\x17\n\x0f\x65xact_namespace\x18\x03 \x01(\x08\x12#\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x13.memplane.v1.Filter\x12\x19\n\x11\x63onsistency_token\x18\x05 \x01(\t\"e\n\x15\x43ountMemoriesResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12)\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x19.memplane.v1.FilterReport\x12\x12\n\nincomplete\x18\x03 \x01(\x08*\xd1\x01\n\x0cWriteOutcome\x12\x1d\n\x19WRITE_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n\x15WRITE_OUTCOME_CREATED\x10\x01\x12\x19\n\x15WRITE_OUTCOME_UPDATED\x10\x02\x12\x1b\n\x17WRITE_OUTCOME_UNCHANGED\x10\x03\x12\x19\n\x15WRITE_OUTCOME_DELETED\x10\x04\x12\x19\n\x15WRITE_OUTCOME_MISSING\x10\x05\x12\x19\n\x15WRITE_OUTCOME_SPOOLED\x10\x06*r\n\tListOrder\x12\x1a\n\x16LIST_ORDER_UNSPECIFIED\x10\x00\x12\x12\n\x0eLIST_ORDER_KEY\x10\x01\x12\x1a\n\x16LIST_ORDER_UPDATE_TIME\x10\x02\x12\x19\n\x15LIST_ORDER_EVENT_TIME\x10\x03\x32\xae\x07\n\rMemoryService\x12U\n\x0bPutMemories\x12\x1f.memplane.v1.PutMemoriesRequest\x1a .memplane.v1.PutMemoriesResponse\"\x03\x90\x02\x02\x12U\n\x0bGetMemories\x12\x1f.memplane.v1.GetMemoriesRequest\x1a .memplane.v1.GetMemoriesResponse\"\x03\x90\x02\x01\x12^\n\x0eUpdateMemories\x12\".memplane.v1.UpdateMemoriesRequest\x1a#.memplane.v1.UpdateMemoriesResponse\"\x03\x90\x02\x02\x12^\n\x0e\x44\x65leteMemories\x12\".memplane.v1.DeleteMemoriesRequest\x1a#.memplane.v1.DeleteMemoriesResponse\"\x03\x90\x02\x02\x12^\n\x0eSearchMemories\x12\".memplane.v1.SearchMemoriesRequest\x1a#.memplane.v1.SearchMemoriesResponse\"\x03\x90\x02\x01\x12X\n\x0cListMemories\x12 .memplane.v1.ListMemoriesRequest\x1a!.memplane.v1.ListMemoriesResponse\"\x03\x90\x02\x01\x12[\n\rCountMemories\x12!.memplane.v1.CountMemoriesRequest\x1a\".memplane.v1.CountMemoriesResponse\"\x03\x90\x02\x01\x12[\n\rPurgeMemories\x12!.memplane.v1.PurgeMemoriesRequest\x1a\".memplane.v1.PurgeMemoriesResponse\"\x03\x90\x02\x02\x12[\n\rGetStatistics\x12!.memplane.v1.GetStatisticsRequest\x1a\".memplane.v1.GetStatisticsResponse\"\x03\x90\x02\x01\x12^\n\x0eListNamespaces\x12\".memplane.v1.ListNamespacesRequest\x1a#.memplane.v1.ListNamespacesResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -65,66 +66,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEMORYSERVICE'].methods_by_name['GetStatistics']._serialized_options = b'\220\002\001'
   _globals['_MEMORYSERVICE'].methods_by_name['ListNamespaces']._loaded_options = None
   _globals['_MEMORYSERVICE'].methods_by_name['ListNamespaces']._serialized_options = b'\220\002\001'
-  _globals['_WRITEOUTCOME']._serialized_start=4472
-  _globals['_WRITEOUTCOME']._serialized_end=4681
-  _globals['_SEARCHMODE']._serialized_start=4684
-  _globals['_SEARCHMODE']._serialized_end=4844
-  _globals['_LISTORDER']._serialized_start=4846
-  _globals['_LISTORDER']._serialized_end=4960
-  _globals['_PRECONDITION']._serialized_start=337
-  _globals['_PRECONDITION']._serialized_end=427
-  _globals['_EXPIRY']._serialized_start=429
-  _globals['_EXPIRY']._serialized_end=538
-  _globals['_ITEMERROR']._serialized_start=541
-  _globals['_ITEMERROR']._serialized_end=730
-  _globals['_ITEMERROR_METADATAENTRY']._serialized_start=683
-  _globals['_ITEMERROR_METADATAENTRY']._serialized_end=730
-  _globals['_WRITERESULT']._serialized_start=733
-  _globals['_WRITERESULT']._serialized_end=1169
-  _globals['_MEMORYPUT']._serialized_start=1172
-  _globals['_MEMORYPUT']._serialized_end=1306
-  _globals['_PUTMEMORIESREQUEST']._serialized_start=1309
-  _globals['_PUTMEMORIESREQUEST']._serialized_end=1452
-  _globals['_PUTMEMORIESRESPONSE']._serialized_start=1454
-  _globals['_PUTMEMORIESRESPONSE']._serialized_end=1545
-  _globals['_GETMEMORIESREQUEST']._serialized_start=1547
-  _globals['_GETMEMORIESREQUEST']._serialized_end=1671
-  _globals['_GETRESULT']._serialized_start=1673
-  _globals['_GETRESULT']._serialized_end=1758
-  _globals['_GETMEMORIESRESPONSE']._serialized_start=1760
-  _globals['_GETMEMORIESRESPONSE']._serialized_end=1822
-  _globals['_MEMORYUPDATE']._serialized_start=1825
-  _globals['_MEMORYUPDATE']._serialized_end=2258
-  _globals['_MEMORYUPDATE_ATTRIBUTESENTRY']._serialized_start=2154
-  _globals['_MEMORYUPDATE_ATTRIBUTESENTRY']._serialized_end=2223
-  _globals['_UPDATEMEMORIESREQUEST']._serialized_start=2261
-  _globals['_UPDATEMEMORIESREQUEST']._serialized_end=2397
-  _globals['_UPDATEMEMORIESRESPONSE']._serialized_start=2399
-  _globals['_UPDATEMEMORIESRESPONSE']._serialized_end=2493
-  _globals['_MEMORYDELETE']._serialized_start=2495
-  _globals['_MEMORYDELETE']._serialized_end=2595
-  _globals['_DELETEMEMORIESREQUEST']._serialized_start=2598
-  _globals['_DELETEMEMORIESREQUEST']._serialized_end=2750
-  _globals['_DELETEMEMORIESRESPONSE']._serialized_start=2752
-  _globals['_DELETEMEMORIESRESPONSE']._serialized_end=2846
-  _globals['_SEARCHQUERY']._serialized_start=2849
-  _globals['_SEARCHQUERY']._serialized_end=3269
-  _globals['_SEARCHMEMORIESREQUEST']._serialized_start=3271
-  _globals['_SEARCHMEMORIESREQUEST']._serialized_end=3364
-  _globals['_SEARCHHIT']._serialized_start=3366
-  _globals['_SEARCHHIT']._serialized_end=3463
-  _globals['_SEARCHRESULT']._serialized_start=3466
-  _globals['_SEARCHRESULT']._serialized_end=3676
-  _globals['_SEARCHMEMORIESRESPONSE']._serialized_start=3678
-  _globals['_SEARCHMEMORIESRESPONSE']._serialized_end=3746
-  _globals['_LISTMEMORIESREQUEST']._serialized_start=3749
-  _globals['_LISTMEMORIESREQUEST']._serialized_end=4048
-  _globals['_LISTMEMORIESRESPONSE']._serialized_start=4051
-  _globals['_LISTMEMORIESRESPONSE']._serialized_end=4200
-  _globals['_COUNTMEMORIESREQUEST']._serialized_start=4203
-  _globals['_COUNTMEMORIESREQUEST']._serialized_end=4366
-  _globals['_COUNTMEMORIESRESPONSE']._serialized_start=4368
-  _globals['_COUNTMEMORIESRESPONSE']._serialized_end=4469
-  _globals['_MEMORYSERVICE']._serialized_start=4963
-  _globals['_MEMORYSERVICE']._serialized_end=5905
+  _globals['_WRITEOUTCOME']._serialized_start=3763
+  _globals['_WRITEOUTCOME']._serialized_end=3972
+  _globals['_LISTORDER']._serialized_start=3974
+  _globals['_LISTORDER']._serialized_end=4088
+  _globals['_PRECONDITION']._serialized_start=363
+  _globals['_PRECONDITION']._serialized_end=453
+  _globals['_EXPIRY']._serialized_start=455
+  _globals['_EXPIRY']._serialized_end=564
+  _globals['_ITEMERROR']._serialized_start=567
+  _globals['_ITEMERROR']._serialized_end=756
+  _globals['_ITEMERROR_METADATAENTRY']._serialized_start=709
+  _globals['_ITEMERROR_METADATAENTRY']._serialized_end=756
+  _globals['_WRITERESULT']._serialized_start=759
+  _globals['_WRITERESULT']._serialized_end=1195
+  _globals['_MEMORYPUT']._serialized_start=1198
+  _globals['_MEMORYPUT']._serialized_end=1332
+  _globals['_PUTMEMORIESREQUEST']._serialized_start=1335
+  _globals['_PUTMEMORIESREQUEST']._serialized_end=1478
+  _globals['_PUTMEMORIESRESPONSE']._serialized_start=1480
+  _globals['_PUTMEMORIESRESPONSE']._serialized_end=1571
+  _globals['_GETMEMORIESREQUEST']._serialized_start=1573
+  _globals['_GETMEMORIESREQUEST']._serialized_end=1697
+  _globals['_GETRESULT']._serialized_start=1699
+  _globals['_GETRESULT']._serialized_end=1784
+  _globals['_GETMEMORIESRESPONSE']._serialized_start=1786
+  _globals['_GETMEMORIESRESPONSE']._serialized_end=1848
+  _globals['_MEMORYUPDATE']._serialized_start=1851
+  _globals['_MEMORYUPDATE']._serialized_end=2284
+  _globals['_MEMORYUPDATE_ATTRIBUTESENTRY']._serialized_start=2180
+  _globals['_MEMORYUPDATE_ATTRIBUTESENTRY']._serialized_end=2249
+  _globals['_UPDATEMEMORIESREQUEST']._serialized_start=2287
+  _globals['_UPDATEMEMORIESREQUEST']._serialized_end=2423
+  _globals['_UPDATEMEMORIESRESPONSE']._serialized_start=2425
+  _globals['_UPDATEMEMORIESRESPONSE']._serialized_end=2519
+  _globals['_MEMORYDELETE']._serialized_start=2521
+  _globals['_MEMORYDELETE']._serialized_end=2621
+  _globals['_DELETEMEMORIESREQUEST']._serialized_start=2624
+  _globals['_DELETEMEMORIESREQUEST']._serialized_end=2776
+  _globals['_DELETEMEMORIESRESPONSE']._serialized_start=2778
+  _globals['_DELETEMEMORIESRESPONSE']._serialized_end=2872
+  _globals['_SEARCHMEMORIESREQUEST']._serialized_start=2874
+  _globals['_SEARCHMEMORIESREQUEST']._serialized_end=2967
+  _globals['_SEARCHMEMORIESRESPONSE']._serialized_start=2969
+  _globals['_SEARCHMEMORIESRESPONSE']._serialized_end=3037
+  _globals['_LISTMEMORIESREQUEST']._serialized_start=3040
+  _globals['_LISTMEMORIESREQUEST']._serialized_end=3339
+  _globals['_LISTMEMORIESRESPONSE']._serialized_start=3342
+  _globals['_LISTMEMORIESRESPONSE']._serialized_end=3491
+  _globals['_COUNTMEMORIESREQUEST']._serialized_start=3494
+  _globals['_COUNTMEMORIESREQUEST']._serialized_end=3657
+  _globals['_COUNTMEMORIESRESPONSE']._serialized_start=3659
+  _globals['_COUNTMEMORIESRESPONSE']._serialized_end=3760
+  _globals['_MEMORYSERVICE']._serialized_start=4091
+  _globals['_MEMORYSERVICE']._serialized_end=5033
 # @@protoc_insertion_point(module_scope)

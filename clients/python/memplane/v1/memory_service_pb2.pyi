@@ -14,6 +14,7 @@ from memplane.v1 import durability_pb2 as _durability_pb2
 from memplane.v1 import error_reason_pb2 as _error_reason_pb2
 from memplane.v1 import filter_pb2 as _filter_pb2
 from memplane.v1 import memory_pb2 as _memory_pb2
+from memplane.v1 import search_pb2 as _search_pb2
 from memplane.v1 import value_pb2 as _value_pb2
 import builtins as _builtins
 import sys
@@ -71,46 +72,6 @@ WRITE_OUTCOME_SPOOLED: WriteOutcome.ValueType  # 6
 Get by ref shows it, a search or a listing does not.
 """
 Global___WriteOutcome: _TypeAlias = WriteOutcome  # noqa: Y015
-
-class _SearchMode:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _SearchModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SearchMode.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    SEARCH_MODE_UNSPECIFIED: _SearchMode.ValueType  # 0
-    """Not given: AUTO."""
-    SEARCH_MODE_AUTO: _SearchMode.ValueType  # 1
-    """RECENT without a query, else the route's default: VECTOR, or KEYWORD where
-    the embedder knows no meaning.
-    """
-    SEARCH_MODE_VECTOR: _SearchMode.ValueType  # 2
-    """By the cosine of vectors; relevance is (1 + score) / 2."""
-    SEARCH_MODE_KEYWORD: _SearchMode.ValueType  # 3
-    """By words (BM25); relevance is b / (b + 10) of the BM25 sum b."""
-    SEARCH_MODE_HYBRID: _SearchMode.ValueType  # 4
-    """Both lists fused."""
-    SEARCH_MODE_RECENT: _SearchMode.ValueType  # 5
-    """Newest first by event_time (else update_time). Takes no query."""
-
-class SearchMode(_SearchMode, metaclass=_SearchModeEnumTypeWrapper):
-    """SearchMode is how memories are found and ranked."""
-
-SEARCH_MODE_UNSPECIFIED: SearchMode.ValueType  # 0
-"""Not given: AUTO."""
-SEARCH_MODE_AUTO: SearchMode.ValueType  # 1
-"""RECENT without a query, else the route's default: VECTOR, or KEYWORD where
-the embedder knows no meaning.
-"""
-SEARCH_MODE_VECTOR: SearchMode.ValueType  # 2
-"""By the cosine of vectors; relevance is (1 + score) / 2."""
-SEARCH_MODE_KEYWORD: SearchMode.ValueType  # 3
-"""By words (BM25); relevance is b / (b + 10) of the BM25 sum b."""
-SEARCH_MODE_HYBRID: SearchMode.ValueType  # 4
-"""Both lists fused."""
-SEARCH_MODE_RECENT: SearchMode.ValueType  # 5
-"""Newest first by event_time (else update_time). Takes no query."""
-Global___SearchMode: _TypeAlias = SearchMode  # noqa: Y015
 
 class _ListOrder:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -815,103 +776,6 @@ class DeleteMemoriesResponse(_message.Message):
 Global___DeleteMemoriesResponse: _TypeAlias = DeleteMemoriesResponse  # noqa: Y015
 
 @_typing.final
-class SearchQuery(_message.Message):
-    """SearchQuery is one question about one kind."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    KIND_FIELD_NUMBER: _builtins.int
-    NAMESPACE_FIELD_NUMBER: _builtins.int
-    EXACT_NAMESPACE_FIELD_NUMBER: _builtins.int
-    TEXT_FIELD_NUMBER: _builtins.int
-    VECTOR_FIELD_NUMBER: _builtins.int
-    MODE_FIELD_NUMBER: _builtins.int
-    FILTER_FIELD_NUMBER: _builtins.int
-    TIME_FROM_FIELD_NUMBER: _builtins.int
-    TIME_TO_FIELD_NUMBER: _builtins.int
-    MIN_RELEVANCE_FIELD_NUMBER: _builtins.int
-    PAGE_SIZE_FIELD_NUMBER: _builtins.int
-    VIEW_FIELD_NUMBER: _builtins.int
-    EXACT_FIELD_NUMBER: _builtins.int
-    kind: _memory_pb2.Kind.ValueType
-    """Which kind. Required."""
-    exact_namespace: _builtins.bool
-    """Only this very namespace, not those below it. Default false."""
-    text: _builtins.str
-    """A question or words, 1 to 65536 bytes without NUL; empty is refused."""
-    vector: _builtins.bytes
-    """A vector as in Memory.vector. Only VECTOR and AUTO take it."""
-    mode: Global___SearchMode.ValueType
-    """How to search. UNSPECIFIED means AUTO."""
-    min_relevance: _builtins.float
-    """Only hits of at least this relevance, 0 to 1, rounded to 1e-6 as in ranking.
-    Absent means all.
-    """
-    page_size: _builtins.int
-    """How many hits at most. 0 means 50, over 1000 counts as 1000, negative is
-    refused.
-    """
-    view: _memory_pb2.MemoryView.ValueType
-    """How much of each memory. UNSPECIFIED means FULL."""
-    exact: _builtins.bool
-    """Ask an approximate store for the exact answer; UNIMPLEMENTED where it
-    cannot. Default false.
-    """
-    @_builtins.property
-    def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only namespaces that begin with these whole labels. Empty means all of the
-        tenant.
-        """
-
-    @_builtins.property
-    def filter(self) -> _filter_pb2.Filter:
-        """Which memories may be hits. Absent means all."""
-
-    @_builtins.property
-    def time_from(self) -> _timestamp_pb2.Timestamp:
-        """Only memories whose event_time (else update_time) is at or after this.
-        Absent means no bound.
-        """
-
-    @_builtins.property
-    def time_to(self) -> _timestamp_pb2.Timestamp:
-        """Only memories whose event_time (else update_time) is before this. Absent
-        means no bound.
-        """
-
-    def __init__(
-        self,
-        *,
-        kind: _memory_pb2.Kind.ValueType = ...,
-        namespace: _abc.Iterable[_builtins.str] | None = ...,
-        exact_namespace: _builtins.bool = ...,
-        text: _builtins.str = ...,
-        vector: _builtins.bytes = ...,
-        mode: Global___SearchMode.ValueType = ...,
-        filter: _filter_pb2.Filter | None = ...,
-        time_from: _timestamp_pb2.Timestamp | None = ...,
-        time_to: _timestamp_pb2.Timestamp | None = ...,
-        min_relevance: _builtins.float | None = ...,
-        page_size: _builtins.int = ...,
-        view: _memory_pb2.MemoryView.ValueType = ...,
-        exact: _builtins.bool = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_relevance", b"_min_relevance", "filter", b"filter", "min_relevance", b"min_relevance", "query", b"query", "text", b"text", "time_from", b"time_from", "time_to", b"time_to", "vector", b"vector"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_relevance", b"_min_relevance", "exact", b"exact", "exact_namespace", b"exact_namespace", "filter", b"filter", "kind", b"kind", "min_relevance", b"min_relevance", "mode", b"mode", "namespace", b"namespace", "page_size", b"page_size", "query", b"query", "text", b"text", "time_from", b"time_from", "time_to", b"time_to", "vector", b"vector", "view", b"view"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__min_relevance: _TypeAlias = _typing.Literal["min_relevance"]  # noqa: Y015
-    _WhichOneofArgType__min_relevance: _TypeAlias = _typing.Literal["_min_relevance", b"_min_relevance"]  # noqa: Y015
-    _WhichOneofReturnType_query: _TypeAlias = _typing.Literal["text", "vector"]  # noqa: Y015
-    _WhichOneofArgType_query: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_relevance) -> _WhichOneofReturnType__min_relevance | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_query) -> _WhichOneofReturnType_query | None: ...
-
-Global___SearchQuery: _TypeAlias = SearchQuery  # noqa: Y015
-
-@_typing.final
 class SearchMemoriesRequest(_message.Message):
     """SearchMemoriesRequest asks 1 to 16 queries."""
 
@@ -922,13 +786,13 @@ class SearchMemoriesRequest(_message.Message):
     consistency_token: _builtins.str
     """As in GetMemoriesRequest."""
     @_builtins.property
-    def queries(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchQuery]:
+    def queries(self) -> _containers.RepeatedCompositeFieldContainer[_search_pb2.SearchQuery]:
         """The queries; they may be of different kinds."""
 
     def __init__(
         self,
         *,
-        queries: _abc.Iterable[Global___SearchQuery] | None = ...,
+        queries: _abc.Iterable[_search_pb2.SearchQuery] | None = ...,
         consistency_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -940,99 +804,6 @@ class SearchMemoriesRequest(_message.Message):
 Global___SearchMemoriesRequest: _TypeAlias = SearchMemoriesRequest  # noqa: Y015
 
 @_typing.final
-class SearchHit(_message.Message):
-    """SearchHit is one memory found."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MEMORY_FIELD_NUMBER: _builtins.int
-    RELEVANCE_FIELD_NUMBER: _builtins.int
-    SCORE_FIELD_NUMBER: _builtins.int
-    relevance: _builtins.float
-    """What ranks: 0 to 1, higher is better. For RECENT always 0; order is time."""
-    score: _builtins.float
-    """Raw cosine of query and memory, -1 to 1. Absent without a vector match."""
-    @_builtins.property
-    def memory(self) -> _memory_pb2.Memory:
-        """The memory."""
-
-    def __init__(
-        self,
-        *,
-        memory: _memory_pb2.Memory | None = ...,
-        relevance: _builtins.float = ...,
-        score: _builtins.float | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "memory", b"memory", "score", b"score"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "memory", b"memory", "relevance", b"relevance", "score", b"score"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
-    _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
-
-Global___SearchHit: _TypeAlias = SearchHit  # noqa: Y015
-
-@_typing.final
-class SearchResult(_message.Message):
-    """SearchResult is the answer to one query."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    HITS_FIELD_NUMBER: _builtins.int
-    MODE_FIELD_NUMBER: _builtins.int
-    APPROXIMATE_FIELD_NUMBER: _builtins.int
-    FILTER_FIELD_NUMBER: _builtins.int
-    NOTICE_FIELD_NUMBER: _builtins.int
-    TRUNCATED_FIELD_NUMBER: _builtins.int
-    INCOMPLETE_FIELD_NUMBER: _builtins.int
-    mode: Global___SearchMode.ValueType
-    """The mode that was used; never AUTO."""
-    approximate: _builtins.bool
-    """Whether the store may have missed a hit."""
-    notice: _builtins.str
-    """Something that the caller should know, for example that the embedder
-    matches words and not meaning. Empty means nothing.
-    """
-    truncated: _builtins.bool
-    """Whether hits may have been left out before page_size was reached, because
-    the reply would have become too large (3 MiB a query, 16 MiB a call) or the
-    scan budget ran out.
-    """
-    incomplete: _builtins.bool
-    """Whether writes to what was searched still wait in the gateway's outbox: the
-    hits are what the store had without them.
-    """
-    @_builtins.property
-    def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchHit]:
-        """Ordered by relevance (rounded to 1e-6) descending, then event_time (else
-        update_time) descending, then ref ascending.
-        """
-
-    @_builtins.property
-    def filter(self) -> _filter_pb2.FilterReport:
-        """How the filter and the time window were evaluated. Absent without both."""
-
-    def __init__(
-        self,
-        *,
-        hits: _abc.Iterable[Global___SearchHit] | None = ...,
-        mode: Global___SearchMode.ValueType = ...,
-        approximate: _builtins.bool = ...,
-        filter: _filter_pb2.FilterReport | None = ...,
-        notice: _builtins.str = ...,
-        truncated: _builtins.bool = ...,
-        incomplete: _builtins.bool = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approximate", b"approximate", "filter", b"filter", "hits", b"hits", "incomplete", b"incomplete", "mode", b"mode", "notice", b"notice", "truncated", b"truncated"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___SearchResult: _TypeAlias = SearchResult  # noqa: Y015
-
-@_typing.final
 class SearchMemoriesResponse(_message.Message):
     """SearchMemoriesResponse holds the answers."""
 
@@ -1040,13 +811,13 @@ class SearchMemoriesResponse(_message.Message):
 
     RESULTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchResult]:
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[_search_pb2.SearchResult]:
         """One a query, in order."""
 
     def __init__(
         self,
         *,
-        results: _abc.Iterable[Global___SearchResult] | None = ...,
+        results: _abc.Iterable[_search_pb2.SearchResult] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

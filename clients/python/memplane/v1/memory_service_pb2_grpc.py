@@ -163,7 +163,8 @@ class MemoryServiceServicer(object):
 
     def SearchMemories(self, request, context):
         """SearchMemories finds memories by meaning, words or time. Each query is
-        about one kind and gets a result of its own.
+        about one kind and gets a result of its own. Its pages hold 1000 hits at
+        most; under writes a hit may come twice or be missed between two of them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

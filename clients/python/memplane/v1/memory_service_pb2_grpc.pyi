@@ -73,7 +73,8 @@ class MemoryServiceStub:
     """
     SearchMemories: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.SearchMemoriesRequest, _memory_service_pb2.SearchMemoriesResponse]
     """SearchMemories finds memories by meaning, words or time. Each query is
-    about one kind and gets a result of its own.
+    about one kind and gets a result of its own. Its pages hold 1000 hits at
+    most; under writes a hit may come twice or be missed between two of them.
     """
     ListMemories: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListMemoriesRequest, _memory_service_pb2.ListMemoriesResponse]
     """ListMemories walks over memories in a stated order. Each memory that stays
@@ -135,7 +136,8 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """
     SearchMemories: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.SearchMemoriesRequest, _memory_service_pb2.SearchMemoriesResponse]  # type: ignore[assignment]
     """SearchMemories finds memories by meaning, words or time. Each query is
-    about one kind and gets a result of its own.
+    about one kind and gets a result of its own. Its pages hold 1000 hits at
+    most; under writes a hit may come twice or be missed between two of them.
     """
     ListMemories: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListMemoriesRequest, _memory_service_pb2.ListMemoriesResponse]  # type: ignore[assignment]
     """ListMemories walks over memories in a stated order. Each memory that stays
@@ -224,7 +226,8 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.SearchMemoriesResponse, _abc.Awaitable[_memory_service_pb2.SearchMemoriesResponse]]:
         """SearchMemories finds memories by meaning, words or time. Each query is
-        about one kind and gets a result of its own.
+        about one kind and gets a result of its own. Its pages hold 1000 hits at
+        most; under writes a hit may come twice or be missed between two of them.
         """
 
     @_abc_1.abstractmethod
