@@ -27,6 +27,7 @@ from tests.parity.requests import (
     Place,
     Removal,
     Search,
+    Survey,
     Tally,
     Where,
 )
@@ -192,6 +193,13 @@ class Family:
     def tallies(self) -> st.SearchStrategy[Tally]:
         """Counts."""
         return brief(of(Tally, self._wheres))
+
+    @cached_property
+    def surveys(self) -> st.SearchStrategy[Survey]:
+        """Figures and namespaces."""
+        depths = st.none() | st.integers(1, 3)
+        suffixes = st.sampled_from(((), ("a",), ("*", "*")))
+        return brief(of(Survey, self._wheres, depths, suffixes))
 
     @cached_property
     def erasures(self) -> st.SearchStrategy[Erasure]:

@@ -117,6 +117,11 @@ class Parity(RuleBasedStateMachine):
         """Count."""
         self._table.put(tally)
 
+    @rule(survey=own("surveys"))
+    def survey(self, survey: Any) -> None:
+        """Figures and namespaces."""
+        self._table.put(survey)
+
     @rule(erasure=own("erasures"))
     def purge(self, erasure: Any) -> None:
         """Purge, or say what a purge would delete."""

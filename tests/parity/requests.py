@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from google.protobuf.message import Message
-from tests.parity.plain import plain, ranking
+from tests.parity.plain import plain, ranking, shown
 from tests.parity.sides import Side
 from tests.parity.vectors import vector
 
@@ -293,6 +293,30 @@ class Tally(Shown):
     async def ask(self, side: Side) -> Any:
         """Send it."""
         return plain(await side.scope(self.where.place).count(**self.where.given()), side.versions)
+
+
+@dataclass(frozen=True, repr=False)
+class Survey(Shown):
+    """Figures, and the namespaces that they are of."""
+
+    where: Where
+    max_depth: int | None = None
+    suffix: Place = ()
+
+    async def ask(self, side: Side) -> Any:
+        """Ask for both."""
+        scope = side.scope(self.where.place)
+        given = self.where.given()
+        figures = (await scope.statistics(given.pop("kind"), **given))[self.where.kind]
+        found = scope.namespaces(
+            self.where.kind, max_depth=self.max_depth, suffix=self.suffix, page_size=2
+        )
+        return {
+            "figures": plain(dataclasses.replace(figures, filter=None), side.versions),
+            "namespaces": [
+                [shown(label, side.versions.label) for label in labels] async for labels in found
+            ],
+        }
 
 
 @dataclass(frozen=True, repr=False)
