@@ -12,7 +12,7 @@ from tests.gateway.flaky import House, caller, emptied, refusal
 from memplane_adapters.contract import Kind, StoreReason
 from memplane_gateway.errors import Code, MemplaneError, Reason, is_ambiguous
 from memplane_gateway.memory import purging
-from memplane_gateway.memory.model import Caller, Purge, Purged, Selection
+from memplane_gateway.memory.model import Caller, NamespaceQuery, Purge, Purged, Selection
 from memplane_gateway.memory.purging import Progress, PurgeNotes
 from memplane_gateway.outbox import replay
 
@@ -92,6 +92,19 @@ async def test_a_purge_is_refused_while_something_in_its_scope_waits(
     await emptied(house)
     assert (await purge(house, notes)).count == ROWS
     assert await left(house) == 0
+
+
+async def test_overviews_say_that_something_waits(house: House) -> None:
+    query = NamespaceQuery(Kind.PROCEDURAL, b"ListNamespaces", prefix=("n",))
+    for waits in (False, True):
+        house.store.refuses["k0"] = StoreReason.EXHAUSTED
+        page = await house.memories.namespaces(caller(), query)
+        figures = await house.memories.statistics(caller(), PURGE.selection)
+        assert (page.namespaces, page.incomplete) == ((("n",),), waits)
+        assert (figures.count, figures.incomplete) == (ROWS, waits)
+        house.store.down = True
+        await house.put("later", "k0")
+        house.store.down = False
 
 
 async def test_a_purge_that_is_over_is_told_while_the_store_is_down(
