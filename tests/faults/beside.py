@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.faults.days import NO_RETRIES, PATIENCE
 from tests.faults.process import Gateway, until
+from tests.thorough import THOROUGH
 
 from memplane import Client, Kind, MemplaneError
 from memplane_adapters.conformance.local_stores import Choice, at_hand
@@ -22,6 +23,11 @@ def servers_of_key_values() -> list[Choice]:
         for each in at_hand()
         if each.store is not None and each.store.program and each.store.key_values
     ]
+
+
+def usual_servers() -> list[Choice]:
+    """Those of a usual run: Redis alone; a thorough one has all."""
+    return [each for each in servers_of_key_values() if THOROUGH or each.name == "redis"]
 
 
 def environ_for_shared(adapter: str, keys: Mapping[str, object]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.faults.beside import pair, servers_of_key_values
+from tests.faults.beside import pair, usual_servers
 from tests.faults.days import NO_RETRIES
 from tests.faults.figures import say
 from tests.faults.history import History
@@ -33,7 +33,7 @@ READS = 8
 PROCEDURAL = Kind.PROCEDURAL
 
 
-@pytest.fixture(params=servers_of_key_values(), ids=str)
+@pytest.fixture(params=usual_servers(), ids=str)
 def frozen(
     request: pytest.FixtureRequest, servers: Servers, place: Path
 ) -> Iterator[tuple[Server, tuple[Gateway, Gateway]]]:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.faults.beside import pair, servers_of_key_values, wait_until_served
+from tests.faults.beside import pair, usual_servers, wait_until_served
 from tests.faults.days import NO_RETRIES
 from tests.faults.figures import say
 from tests.faults.insistent import SPACE, Caller, Ledger, make_counters
@@ -27,7 +27,7 @@ WRITES = int(os.environ.get("MEMPLANE_TEST_KILL_WRITES", "10000" if THOROUGH els
 KILLS = int(os.environ.get("MEMPLANE_TEST_KILLS", "40" if THOROUGH else "6"))
 SEED = int(os.environ.get("MEMPLANE_TEST_SEED", "0")) or random.SystemRandom().getrandbits(32)
 CALLERS = 12
-CHOICES = [each for each in servers_of_key_values() if THOROUGH or each.name == "redis"]
+CHOICES = usual_servers()
 
 
 @pytest.fixture(params=CHOICES, ids=str)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from tests.faults.beside import pair, servers_of_key_values
+from tests.faults.beside import pair, usual_servers
 from tests.faults.days import NO_RETRIES
 from tests.faults.figures import say
 from tests.faults.history import History
@@ -23,7 +23,7 @@ UPDATES_EACH = 20 if THOROUGH else 3
 PROCEDURAL = Kind.PROCEDURAL
 
 
-@pytest.fixture(scope="module", params=servers_of_key_values(), ids=str)
+@pytest.fixture(scope="module", params=usual_servers(), ids=str)
 def gateways(request: pytest.FixtureRequest, servers: Servers) -> Iterator[tuple[Gateway, Gateway]]:
     """Two, beside each other."""
     choice: Choice = request.param

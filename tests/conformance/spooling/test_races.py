@@ -1,3 +1,0 @@
-"""Runs the cases of the suite here."""
-
-from memplane_adapters.conformance.memories.test_races import *  # noqa: F403
