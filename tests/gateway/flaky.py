@@ -32,6 +32,7 @@ from memplane_gateway.layers import StackedKeyValueStore, make_layers
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.model import Caller, Content, Mode, Put, Written
 from memplane_gateway.memory.shelf import KeyValueShelf, RowWrite, etag_of
+from memplane_gateway.outbox import replay
 from memplane_gateway.outbox.entries import Limits, Spooled
 from memplane_gateway.outbox.spooling import SpoolingMemories
 from memplane_gateway.wire.outbox import ProtobufSpooled
@@ -217,6 +218,13 @@ class House:
             [address(key)], vectors=False, max_bytes=2**20, alone=True
         )
         return None if memory is None else memory.record.content.value
+
+
+def hurry(patch: pytest.MonkeyPatch) -> None:
+    """Have replays look often."""
+    patch.setattr(replay, "LOOK_SECONDS", 0.002)
+    patch.setattr(replay, "FIRST_PAUSE_SECONDS", 0.002)
+    patch.setattr(replay, "LONGEST_PAUSE_SECONDS", 0.01)
 
 
 async def until(holds: Callable[[], bool]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,19 +42,7 @@ from memplane_gateway.wire.outbox import ProtobufSpooled
 SELECTION = Selection(Kind.PROCEDURAL)
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A replay that looks often."""
-    monkeypatch.setattr(replay, "LOOK_SECONDS", 0.002)
-    monkeypatch.setattr(replay, "FIRST_PAUSE_SECONDS", 0.002)
-    monkeypatch.setattr(replay, "LONGEST_PAUSE_SECONDS", 0.01)
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    made = await House(tmp_path).open()
-    yield made
-    await made.close()
+pytestmark = pytest.mark.usefixtures("quick_replay")
 
 
 # --- what does not fit, and what cannot be carried out --------------------------------------------

@@ -15,14 +15,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.gateway.flaky import House, address, caller, put
+from tests.gateway.flaky import House, address, caller, hurry, put
 from tests.thorough import THOROUGH
 
 from memplane_adapters.contract import StoreError
 from memplane_gateway.errors import MemplaneError, is_ambiguous
 from memplane_gateway.memory import leases
 from memplane_gateway.memory.model import Outcome, Removal, Update, Written
-from memplane_gateway.outbox import replay
 
 KEYS = "abc"
 MISSING = None
@@ -209,7 +208,5 @@ def quick() -> Iterator[None]:
     """A replay that looks often."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(leases, "SETTLING_SECONDS", 0.005)
-        patch.setattr(replay, "LOOK_SECONDS", 0.002)
-        patch.setattr(replay, "FIRST_PAUSE_SECONDS", 0.002)
-        patch.setattr(replay, "LONGEST_PAUSE_SECONDS", 0.01)
+        hurry(patch)
         yield

@@ -46,7 +46,6 @@ class Attempt:
             if not (keep and is_outage(error)):
                 raise
             self.left.update(dict.fromkeys(indexes, error))
-            self.failure = error
             return
         together = keep and atomic and any(is_outage(written.error) for written in done)
         for index, written in zip(indexes, done, strict=True):

@@ -151,26 +151,22 @@ class SpoolingMemories(Memories):
 
     async def search(self, caller: Caller, search: Search) -> Found:
         """The best memories for one question that the store has."""
-        incomplete = self._touches(caller, search.selection)
-        self._must_be_ready()
+        incomplete = self._incomplete(caller, search.selection)
         return replace(await super().search(caller, search), incomplete=incomplete)
 
     async def count(self, caller: Caller, selection: Selection) -> Counted:
         """How many memories the store has."""
-        incomplete = self._touches(caller, selection)
-        self._must_be_ready()
+        incomplete = self._incomplete(caller, selection)
         return replace(await super().count(caller, selection), incomplete=incomplete)
 
     async def namespaces(self, caller: Caller, query: NamespaceQuery) -> NamespacePage:
         """A page of the namespaces in which the store has memories."""
-        incomplete = self._touches(caller, query.selection)
-        self._must_be_ready()
+        incomplete = self._incomplete(caller, query.selection)
         return replace(await super().namespaces(caller, query), incomplete=incomplete)
 
     async def statistics(self, caller: Caller, selection: Selection) -> Statistics:
         """Figures about what the store has."""
-        incomplete = self._touches(caller, selection)
-        self._must_be_ready()
+        incomplete = self._incomplete(caller, selection)
         return replace(await super().statistics(caller, selection), incomplete=incomplete)
 
     async def purge(
@@ -182,6 +178,11 @@ class SpoolingMemories(Memories):
                 raise _unsettled(self._route)
             self._must_be_ready()
         return await super().purge(caller, purge, progress, dry_run=dry_run)
+
+    def _incomplete(self, caller: Caller, selection: Selection) -> bool:
+        """Whether the store's answer will lack what waits. Raises where it cannot even be asked."""
+        self._must_be_ready()
+        return self._touches(caller, selection)
 
     def _touches(self, caller: Caller, selection: Selection) -> bool:
         return self._outbox.touches(selection.scope(caller.tenant, 0))
@@ -293,8 +294,7 @@ class SpoolingMemories(Memories):
 
     async def list(self, caller: Caller, listing: Listing) -> ListedPage:
         """A page of a walk over what the store has."""
-        incomplete = self._touches(caller, listing.selection)
-        self._must_be_ready()
+        incomplete = self._incomplete(caller, listing.selection)
         return replace(await super().list(caller, listing), incomplete=incomplete)
 
 
