@@ -5,6 +5,7 @@ Reads by address see it from then on. When the store is back, the writes are car
 one that the store then refuses is kept as a dead letter, for its operator to retry or to drop.
 
 `entries` has the words, `index` what is known of a route's entries without reading them, `outbox` the
-entries themselves, `shelf` lets the writer of memories write to them as to any store, `spooling` decides
-which write goes where, and `replay` carries them out.
+entries themselves, and `shelf` lets the writer of memories write to them as to any store. `spooling`
+decides which write goes where, `attempt` keeps what becomes of one call's. `replay` carries out what
+waits, and `restoring` knows what that does to what the store has by then.
 """
