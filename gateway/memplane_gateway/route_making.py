@@ -28,7 +28,7 @@ from memplane_gateway.layers import Layer, StackedKeyValueStore, StackedVectorSt
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.leases import needs_leases
 from memplane_gateway.memory.memories import Memories
-from memplane_gateway.memory.model import Mode
+from memplane_gateway.memory.questions import Mode
 from memplane_gateway.memory.shelf import KeyValueShelf, Shelf, VectorShelf
 from memplane_gateway.outbox.entries import Limits
 from memplane_gateway.outbox.outbox import Outbox

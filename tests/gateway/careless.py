@@ -26,7 +26,8 @@ from memplane_gateway.clock import Clock
 from memplane_gateway.layers import StackedKeyValueStore, make_layers
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.memories import Memories
-from memplane_gateway.memory.model import Caller, Content, Mode, Must, Precondition, Put
+from memplane_gateway.memory.model import Caller, Content, Must, Precondition, Put
+from memplane_gateway.memory.questions import Mode
 from memplane_gateway.memory.shared_leases import SharedLeases
 from memplane_gateway.memory.shelf import KeyValueShelf
 from memplane_gateway.memory.tokens import PageTokens

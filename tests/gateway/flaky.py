@@ -30,7 +30,8 @@ from memplane_gateway.control import ControlStore
 from memplane_gateway.errors import MemplaneError
 from memplane_gateway.layers import StackedKeyValueStore, make_layers
 from memplane_gateway.memory.embedding import TextVectors
-from memplane_gateway.memory.model import Caller, Content, Mode, Put, Written
+from memplane_gateway.memory.model import Caller, Content, Put, Written
+from memplane_gateway.memory.questions import Mode
 from memplane_gateway.memory.shelf import KeyValueShelf, RowWrite, etag_of
 from memplane_gateway.outbox import replay
 from memplane_gateway.outbox.entries import Limits, Spooled

@@ -27,14 +27,8 @@ from tests.gateway.flaky import (
 from memplane_adapters.contract import Kind, StoreError, StoreReason, Write, WriteResult
 from memplane_gateway.deadline import set_deadline
 from memplane_gateway.errors import Code, MemplaneError, Reason, is_ambiguous
-from memplane_gateway.memory.model import (
-    Must,
-    Outcome,
-    Precondition,
-    Selection,
-    Update,
-    Written,
-)
+from memplane_gateway.memory.model import Must, Outcome, Precondition, Update, Written
+from memplane_gateway.memory.questions import Selection
 from memplane_gateway.outbox import replay
 from memplane_gateway.outbox.entries import Limits, Spooled
 from memplane_gateway.wire.outbox import ProtobufSpooled

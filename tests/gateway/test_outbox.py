@@ -30,9 +30,9 @@ from memplane_gateway.memory.model import (
     Precondition,
     Put,
     Removal,
-    Selection,
     Update,
 )
+from memplane_gateway.memory.questions import Selection
 
 SELECTION = Selection(Kind.PROCEDURAL)
 

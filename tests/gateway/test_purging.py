@@ -12,8 +12,9 @@ from tests.gateway.flaky import House, caller, emptied, refusal
 from memplane_adapters.contract import Kind, StoreReason
 from memplane_gateway.errors import Code, MemplaneError, Reason, is_ambiguous
 from memplane_gateway.memory import purging
-from memplane_gateway.memory.model import Caller, NamespaceQuery, Purge, Purged, Selection
+from memplane_gateway.memory.model import Caller
 from memplane_gateway.memory.purging import Progress, PurgeNotes
+from memplane_gateway.memory.questions import NamespaceQuery, Purge, Purged, Selection
 from memplane_gateway.outbox import replay
 
 PURGE = Purge(Selection(Kind.PROCEDURAL, ("n",)), b"PurgeMemories")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from memplane_adapters.contract import RELEVANCE_DIGITS, Vector, cosine_relevance
 from memplane_gateway.memory.diversity import diversified
 from memplane_gateway.memory.fusion import fused, ranks
-from memplane_gateway.memory.model import Weights
+from memplane_gateway.memory.questions import Weights
 from memplane_gateway.memory.weights import importance, recency, weighted
 
 shares = st.floats(0.0, 1.0)

@@ -35,7 +35,6 @@ from memplane_gateway.memory.memories import Memories
 from memplane_gateway.memory.model import (
     Caller,
     Content,
-    Mode,
     Must,
     Operation,
     Outcome,
@@ -45,6 +44,7 @@ from memplane_gateway.memory.model import (
     Update,
     Written,
 )
+from memplane_gateway.memory.questions import Mode
 from memplane_gateway.memory.removals import RemovalNotes
 from memplane_gateway.memory.shelf import KeyValueShelf
 from memplane_gateway.memory.tokens import PageTokens

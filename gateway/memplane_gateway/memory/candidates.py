@@ -25,7 +25,7 @@ from memplane_adapters.contract import (
 )
 from memplane_gateway.limits import SCAN_BYTES
 from memplane_gateway.memory.fusion import fused, ranks
-from memplane_gateway.memory.model import UNWEIGHTED, Weights
+from memplane_gateway.memory.questions import UNWEIGHTED, Weights
 from memplane_gateway.memory.shelf import Row, VectorShelf, fields_of, open_row
 from memplane_gateway.memory.weights import importance, recency, weighted
 from memplane_gateway.pacing import paced

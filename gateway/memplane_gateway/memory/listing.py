@@ -7,14 +7,9 @@ from dataclasses import replace
 from memplane_adapters.contract import Cursor, Order, Scan
 from memplane_gateway.clock import Clock
 from memplane_gateway.limits import PAGE_BYTES
-from memplane_gateway.memory.model import (
-    Caller,
-    Counted,
-    ListedPage,
-    Listing,
-    Selection,
-)
+from memplane_gateway.memory.model import Caller
 from memplane_gateway.memory.planning import Plan, plan
+from memplane_gateway.memory.questions import Counted, ListedPage, Listing, Selection
 from memplane_gateway.memory.shelf import Row, Shelf, memory_of
 from memplane_gateway.memory.tokens import PageTokens, Position
 from memplane_gateway.memory.walking import tally, walk

@@ -11,28 +11,23 @@ from memplane_gateway.errors import Code, MemplaneError, Reason
 from memplane_gateway.limits import REPLY_BYTES
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.listing import Lister
-from memplane_gateway.memory.model import (
-    Caller,
+from memplane_gateway.memory.model import Caller, Memory, Put, Removal, Update, Written
+from memplane_gateway.memory.namespaces import NamespaceLister
+from memplane_gateway.memory.purging import Progress, Purger
+from memplane_gateway.memory.questions import (
     Counted,
     Found,
     ListedPage,
     Listing,
-    Memory,
     Mode,
     NamespacePage,
     NamespaceQuery,
     Purge,
     Purged,
-    Put,
-    Removal,
     Search,
     Selection,
     Statistics,
-    Update,
-    Written,
 )
-from memplane_gateway.memory.namespaces import NamespaceLister
-from memplane_gateway.memory.purging import Progress, Purger
 from memplane_gateway.memory.searching import Searcher, auto_mode
 from memplane_gateway.memory.shared_leases import SharedLeases
 from memplane_gateway.memory.shelf import Shelf, memory_of

@@ -12,7 +12,8 @@ from memplane_adapters.contract import Cursor, Scan
 from memplane_gateway.clock import Clock
 from memplane_gateway.deadline import is_late, remaining
 from memplane_gateway.limits import KEY_BYTES, LABEL_BYTES, NAMESPACE_LABELS
-from memplane_gateway.memory.model import Caller, NamespacePage, NamespaceQuery
+from memplane_gateway.memory.model import Caller
+from memplane_gateway.memory.questions import NamespacePage, NamespaceQuery
 from memplane_gateway.memory.shelf import Shelf
 from memplane_gateway.memory.tokens import PageTokens, Position
 from memplane_gateway.memory.walking import walk

@@ -28,7 +28,7 @@ from memplane_adapters.contract import (
     conditions,
     is_rounded,
 )
-from memplane_gateway.memory.model import FilterReport
+from memplane_gateway.memory.questions import FilterReport
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,17 +31,10 @@ from memplane_gateway.clock import Clock
 from memplane_gateway.deadline import is_late, remaining
 from memplane_gateway.errors import MemplaneError, from_store, is_ambiguous
 from memplane_gateway.memory.leases import Turn, needs_leases
-from memplane_gateway.memory.model import (
-    Caller,
-    FilterReport,
-    Operation,
-    Outcome,
-    Purge,
-    Purged,
-    Written,
-)
+from memplane_gateway.memory.model import Caller, Operation, Outcome, Written
 from memplane_gateway.memory.notes import CallNotes, Notebook
 from memplane_gateway.memory.planning import plan
+from memplane_gateway.memory.questions import FilterReport, Purge, Purged
 from memplane_gateway.memory.shelf import Row, Shelf, alive_row, fields_of
 from memplane_gateway.memory.tokens import PageTokens, Position
 from memplane_gateway.memory.walking import tally, walk

@@ -22,15 +22,9 @@ from memplane_gateway.memory.candidates import (
 from memplane_gateway.memory.diversity import diversified
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.fusion import MEANINGLESS_SHARE, VECTOR_SHARE, ranks
-from memplane_gateway.memory.model import (
-    Caller,
-    Found,
-    FoundMemory,
-    Mode,
-    Parts,
-    Search,
-)
+from memplane_gateway.memory.model import Caller
 from memplane_gateway.memory.planning import Plan, plan
+from memplane_gateway.memory.questions import Found, FoundMemory, Mode, Parts, Search
 from memplane_gateway.memory.shelf import Shelf, VectorShelf, alive_row, memory_of
 from memplane_gateway.memory.tokens import PageTokens, SearchPosition
 from memplane_gateway.memory.walking import walk

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from memplane_adapters.contract import All, Condition, Filter, Op, Order, Scan
 from memplane_gateway.clock import Clock
-from memplane_gateway.memory.model import Caller, Record, Selection, Statistics
+from memplane_gateway.memory.model import Caller, Record
 from memplane_gateway.memory.planning import plan
+from memplane_gateway.memory.questions import Selection, Statistics
 from memplane_gateway.memory.shelf import Shelf
 from memplane_gateway.memory.walking import visit, walk
 

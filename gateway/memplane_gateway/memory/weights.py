@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from memplane_gateway.memory.model import Weights
+from memplane_gateway.memory.questions import Weights
 
 UNSAID_IMPORTANCE = 0.5
 """What counts where a memory does not say its importance."""

@@ -11,29 +11,23 @@ from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason, is_outage
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.memories import Memories, Standing, too_large
-from memplane_gateway.memory.model import (
-    Caller,
+from memplane_gateway.memory.model import Caller, Memory, Outcome, Put, Removal, Update, Written
+from memplane_gateway.memory.preconditions import refusal
+from memplane_gateway.memory.purging import Progress
+from memplane_gateway.memory.questions import (
     Counted,
     Found,
     ListedPage,
     Listing,
-    Memory,
     Mode,
     NamespacePage,
     NamespaceQuery,
-    Outcome,
     Purge,
     Purged,
-    Put,
-    Removal,
     Search,
     Selection,
     Statistics,
-    Update,
-    Written,
 )
-from memplane_gateway.memory.preconditions import refusal
-from memplane_gateway.memory.purging import Progress
 from memplane_gateway.memory.shelf import Shelf, alive_row, memory_of
 from memplane_gateway.memory.tokens import PageTokens
 from memplane_gateway.memory.writing import (

@@ -11,7 +11,8 @@ from memplane_adapters.contract import Durability, Reached
 from memplane_gateway import limits
 from memplane_gateway.clock import Clock
 from memplane_gateway.control import ControlStore
-from memplane_gateway.memory.model import Caller, Mode
+from memplane_gateway.memory.model import Caller
+from memplane_gateway.memory.questions import Mode
 from memplane_gateway.routes import Route, Router
 from memplane_gateway.services.outbox import Outboxes
 from memplane_gateway.wire.memories import KIND_NUMBERS, write_embedding

@@ -24,16 +24,9 @@ from memplane_gateway import limits
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import MemplaneError, Reason, unimplemented
 from memplane_gateway.memory.idempotency import Running
-from memplane_gateway.memory.model import (
-    Caller,
-    Found,
-    Memory,
-    Operation,
-    Removal,
-    Search,
-    Written,
-)
+from memplane_gateway.memory.model import Caller, Memory, Operation, Removal, Written
 from memplane_gateway.memory.purging import PurgeNotes
+from memplane_gateway.memory.questions import Found, Search
 from memplane_gateway.memory.removals import RemovalNotes
 from memplane_gateway.pacing import paced
 from memplane_gateway.routes import Route, Router, durability_refusal

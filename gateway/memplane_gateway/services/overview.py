@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from memplane.v1 import namespace_pb2, statistics_pb2
-from memplane_gateway.memory.model import Caller, Selection, Statistics
+from memplane_gateway.memory.model import Caller
+from memplane_gateway.memory.questions import Selection, Statistics
 from memplane_gateway.routes import Router
 from memplane_gateway.services.calls import Translated, refuse_token
 from memplane_gateway.wire.namespaces import read_namespaces, write_namespaces

@@ -7,8 +7,9 @@ from dataclasses import replace
 from memplane.v1 import purge_pb2 as pb
 from memplane_gateway import limits
 from memplane_gateway.memory.idempotency import Running
-from memplane_gateway.memory.model import Caller, Operation, Purged
+from memplane_gateway.memory.model import Caller, Operation
 from memplane_gateway.memory.purging import Progress, PurgeNotes
+from memplane_gateway.memory.questions import Purged
 from memplane_gateway.routes import Router, durability_refusal
 from memplane_gateway.services.calls import Translated, know_durability, read_min_durability
 from memplane_gateway.wire.purges import purge_hash, read_purge, write_purged

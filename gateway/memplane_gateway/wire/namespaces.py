@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memplane.v1 import namespace_pb2 as pb
-from memplane_gateway.memory.model import NamespacePage, NamespaceQuery
+from memplane_gateway.memory.questions import NamespacePage, NamespaceQuery
 from memplane_gateway.wire.memories import read_kind, read_labels
 from memplane_gateway.wire.queries import read_page_size
 from memplane_gateway.wire.questions import question_hash

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from memplane.v1 import purge_pb2 as pb
 from memplane_adapters.contract import Durability
-from memplane_gateway.memory.model import Purge, Purged
+from memplane_gateway.memory.questions import Purge, Purged
 from memplane_gateway.wire.queries import read_selection, write_report
 from memplane_gateway.wire.questions import question_hash
 from memplane_gateway.wire.replies import DURABILITY_NUMBERS

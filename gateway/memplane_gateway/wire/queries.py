@@ -18,7 +18,7 @@ from memplane_adapters.contract import (
     from_micros,
 )
 from memplane_gateway import limits
-from memplane_gateway.memory.model import (
+from memplane_gateway.memory.questions import (
     Counted,
     FilterReport,
     Found,

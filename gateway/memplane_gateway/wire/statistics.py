@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from memplane.v1 import statistics_pb2 as pb
 from memplane_adapters.contract import Kind
-from memplane_gateway.memory.model import Selection, Statistics
+from memplane_gateway.memory.questions import Selection, Statistics
 from memplane_gateway.wire.filters import read_filter
 from memplane_gateway.wire.memories import KIND_NUMBERS, read_kind, read_labels
 from memplane_gateway.wire.queries import write_report
