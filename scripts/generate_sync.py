@@ -28,6 +28,7 @@ NAMES: Final = {
     "__aiter__": "__iter__",
     "__anext__": "__next__",
     "LoopChannels": "ThreadChannels",
+    "LoopStream": "ThreadStream",
     "StopAsyncIteration": "StopIteration",
     "_async": "_sync",
     "async_local": "local",

@@ -34,6 +34,7 @@ from memplane_gateway.interceptors import (
     intercepted,
 )
 from memplane_gateway.layers import StackedKeyValueStore, make_layers
+from memplane_gateway.memory.ingests import IngestNotes
 from memplane_gateway.memory.purging import PurgeNotes
 from memplane_gateway.memory.removals import RemovalNotes
 from memplane_gateway.notices import notices
@@ -102,11 +103,13 @@ class Gateway:
         self.settings = settings
         self.address = ""
         self.handlers: dict[str, Handler] = {}
+        self._streaming: frozenset[str] = frozenset()
         self._clock = Clock()
         self._backends = Backends(settings)
         self._control = self._control_store()
         self._notes = RemovalNotes(self._control, self._clock, shared=self._control.shared)
         self._purges = PurgeNotes(self._control, self._clock, shared=self._control.shared)
+        self._ingests = IngestNotes(self._control, self._clock)
         self._router: Router | None = None
         self._server: aio.Server | None = None
         self._socket: tuple[int, int] | None = None
@@ -157,11 +160,13 @@ class Gateway:
                 await self.stop()
                 raise StartError(fault)
         services = (
-            MemoryService(self._router, self._clock, self._notes, self._purges),
+            MemoryService(self._router, self._clock, self._notes, self._purges, self._ingests),
             AdminService(self._router, self._clock, lambda: self.notices, self._control),
         )
+        rpcs = [rpc for service in services for rpc in service.rpcs()]
+        self._streaming = frozenset(rpc.path for rpc in rpcs if rpc.streams)
         self.handlers = intercepted(
-            (rpc for service in services for rpc in service.rpcs()),
+            rpcs,
             self._draining,
             default_deadline_seconds=self.settings.default_deadline_seconds,
         )
@@ -204,7 +209,7 @@ class Gateway:
                 ("grpc.max_send_message_length", -1),
             ]
         )
-        server.add_generic_rpc_handlers(tuple(generic_handlers(self.handlers)))
+        server.add_generic_rpc_handlers(tuple(generic_handlers(self.handlers, self._streaming)))
         safe: Any = SafeServer(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, safe)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -243,10 +248,12 @@ class Gateway:
             await self._router.close()
         await self._notes.close()
         await self._purges.close()
+        await self._ingests.close()
         await self._control.close()
 
     async def _let_calls_end(self, seconds: float) -> None:
         """Take calls on until a moment without any, for half of the time at most; then refuse."""
+        self._draining.end_streams()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds / 2):
                 await asyncio.sleep(_LAME_DUCK_SECONDS)

@@ -29,6 +29,7 @@ from memplane.v1 import (
     memory_service_pb2_grpc,
     namespace_pb2,
     purge_pb2,
+    scan_pb2,
     search_pb2,
     statistics_pb2,
 )
@@ -62,6 +63,10 @@ class FakeGateway:
     headers: list[dict[str, str | bytes]] = field(default_factory=list)
     faults: list[Callable[[grpc.ServicerContext], None]] = field(default_factory=list)
     delay: float = 0.0
+    acknowledged: int = 0
+    """What the opening of an ingest is answered with."""
+    lost_acks: int = 0
+    """How many batches of an ingest are written and then not answered."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def arrive(self, request: Any, context: grpc.ServicerContext) -> None:
@@ -234,6 +239,40 @@ class Memories(memory_service_pb2_grpc.MemoryServiceServicer):
         figures.oldest.seconds = 1
         response.kinds.add(kind=99, count=7)
         return response
+
+    def IngestMemories(self, requests: Any, context: Any) -> Any:  # noqa: N802
+        """Writes each batch; answers those that earlier streams brought as replayed."""
+        for message in requests:
+            self.gateway.arrive(message, context)
+            if message.HasField("opening"):
+                yield service.IngestMemoriesResponse(
+                    opened=service.IngestOpened(acknowledged=self.gateway.acknowledged)
+                )
+                continue
+            batch = message.batch
+            ack = service.IngestAck(sequence=batch.sequence)
+            for index, put in enumerate(batch.puts):
+                memory = memory_pb2.Memory.FromString(put.memory.SerializeToString())
+                memory.ref.key = memory.ref.key or f"{batch.sequence}-{index}"
+                key = _key(memory.ref)
+                result = self._written(memory.ref, service.WRITE_OUTCOME_CREATED)
+                result.replayed = key in self.gateway.memories
+                self.gateway.memories[key] = memory
+                ack.results.append(result)
+            if self.gateway.lost_acks:
+                self.gateway.lost_acks -= 1
+                context.abort(grpc.StatusCode.UNAVAILABLE, "the answer is lost")
+            yield service.IngestMemoriesResponse(ack=ack)
+
+    def ScanMemories(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Chunks of one memory; a fault comes before each."""
+        found = sorted(self._below(request.kind, request.namespace), key=lambda m: m.ref.key)
+        for index in range(int(request.page_token or 0), len(found)):
+            self.gateway.arrive(request, context)
+            yield scan_pb2.ScanMemoriesResponse(
+                memories=[found[index]],
+                next_page_token=str(index + 1) if index + 1 < len(found) else "",
+            )
 
 
 class Admin(admin_service_pb2_grpc.AdminServiceServicer):

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from google.protobuf.message import Message
 
 from memplane._async.grpc_transport import AsyncGrpcTransport
+from memplane._async.transport import AsyncStream
 from memplane._channel import Settings
 from memplane._sync.grpc_transport import GrpcTransport
-from memplane._sync.transport import Response
+from memplane._sync.transport import Response, Stream
 
 WRITES = ("PutMemories", "UpdateMemories")
 
@@ -35,6 +36,15 @@ class Resending:
             self._inner.unary(method, request, response_type, timeout, metadata)
         return self._inner.unary(method, request, response_type, timeout, metadata)
 
+    def stream(
+        self,
+        method: str,
+        response_type: type[Response],
+        timeout: float | None,
+        metadata: Sequence[tuple[str, str]],
+    ) -> Stream[Response]:
+        return self._inner.stream(method, response_type, timeout, metadata)
+
     def close(self) -> None:
         self._inner.close()
 
@@ -56,6 +66,15 @@ class AsyncResending:
         if method.endswith(WRITES):
             await self._inner.unary(method, request, response_type, timeout, metadata)
         return await self._inner.unary(method, request, response_type, timeout, metadata)
+
+    def stream(
+        self,
+        method: str,
+        response_type: type[Response],
+        timeout: float | None,
+        metadata: Sequence[tuple[str, str]],
+    ) -> AsyncStream[Response]:
+        return self._inner.stream(method, response_type, timeout, metadata)
 
     async def close(self) -> None:
         await self._inner.close()

@@ -441,6 +441,9 @@ class InProcess:
             return response_type(count=7)
         return response_type()
 
+    def stream(self, *_: Any) -> Any:
+        raise NotImplementedError
+
 
 class SyncInProcess(InProcess):
     def unary(

@@ -15,6 +15,7 @@ from memplane.v1 import (
     memory_pb2,
     namespace_pb2,
     purge_pb2,
+    scan_pb2,
     search_pb2,
     statistics_pb2,
     value_pb2,
@@ -147,8 +148,17 @@ def requests() -> dict[str, list[Message]]:
     query.recency_half_life.seconds = 3600
     delete = svc.DeleteMemoriesRequest(request_id="request")
     delete.deletes.add(ref=messages.ref("delete")).precondition.if_match = "etag"
+    opening = svc.IngestOpening(
+        ingest_id="ingest", min_durability=durability_pb2.DURABILITY_PROCESS
+    )
     return {
         "PutMemories": puts,
+        "IngestMemories": [svc.IngestMemoriesRequest(opening=opening)],
+        "ScanMemories": [
+            scan_pb2.ScanMemoriesRequest(
+                kind=messages.SEMANTIC, namespace=["a"], filter=full_filter(), page_size=2
+            )
+        ],
         "UpdateMemories": updates,
         "ListMemories": lists,
         "SearchMemories": [search, by_vector, recent, hybrid],

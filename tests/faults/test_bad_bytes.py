@@ -179,6 +179,21 @@ def test_garbage_for_the_services_beside_ours(shared: Gateway, path: str) -> Non
             assert code not in OUR_BUGS, (path, raw, code)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        METHODS["IngestMemories"].path,
+        METHODS["ScanMemories"].path,
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ],
+)
+def test_refused_streams_give_their_places_back(shared: Gateway, path: str) -> None:
+    """A connection has 500 of them."""
+    with shared.channel() as channel:
+        answers = call_all(channel, path, [b"\xff\xff\xff"] * 520)
+        assert {answer.code for answer in answers} == {INVALID}
+
+
 def test_no_bug_was_met(shared: Gateway) -> None:
     """After all of the above."""
     assert "bug in" not in shared.log

@@ -181,7 +181,7 @@ def _check_late(name: str, answer: Answer) -> None:
     if answer.info is None:
         return
     assert answer.reason == "DEADLINE_PASSED", answer
-    writes = name.startswith(("Put", "Update", "Delete", "Purge", "Retry", "Drop"))
+    writes = name.startswith(("Put", "Update", "Ingest", "Delete", "Purge", "Retry", "Drop"))
     assert writes or "ambiguous" not in answer.metadata, answer
 
 

@@ -446,7 +446,8 @@ async def test_a_note_is_replaced_after_24_hours_and_swept_after_48(house: House
     assert await house.noted() == 3
     house.wall.ahead = 2 * DAY + 2_000_000
     await notes.once(CALLER, [Removal(address())], deleter(house, tries))
-    assert notes._notes._sweeping is not None
-    await notes._notes._sweeping
+    sweeping = notes._notes._sweep._sweeping
+    assert sweeping is not None
+    await sweeping
     assert await house.noted() == 2
     await notes.close()

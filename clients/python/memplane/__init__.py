@@ -24,6 +24,7 @@ from memplane._async.reading import AsyncMemoryList
 from memplane._async.scope import AsyncScope
 from memplane._async.session import AsyncSession
 from memplane._async.state import AsyncState
+from memplane._async.streaming import AsyncMemoryScan
 from memplane._enums import (
     ConditionalWrite,
     Durability,
@@ -63,6 +64,7 @@ from memplane._errors import (
 )
 from memplane._filter_dicts import FilterLike
 from memplane._filters import Attribute, Expression, attr
+from memplane._ingests import IngestAck, IngestFailure, IngestResult
 from memplane._inputs import UNSET, Delete, Put, Query, Update
 from memplane._models import (
     Count,
@@ -100,6 +102,7 @@ from memplane._sync.reading import MemoryList
 from memplane._sync.scope import Scope
 from memplane._sync.session import Session
 from memplane._sync.state import State
+from memplane._sync.streaming import MemoryScan
 from memplane._values import ValueLike
 from memplane._vectors import VectorLike
 from memplane._version import __version__
@@ -111,6 +114,7 @@ __all__ = [
     "AsyncClient",
     "AsyncLocalClient",
     "AsyncMemoryList",
+    "AsyncMemoryScan",
     "AsyncNamespaceList",
     "AsyncScope",
     "AsyncSession",
@@ -138,12 +142,16 @@ __all__ = [
     "GatewayNotStarted",
     "Health",
     "Hit",
+    "IngestAck",
+    "IngestFailure",
+    "IngestResult",
     "Internal",
     "InvalidArgument",
     "Kind",
     "LocalClient",
     "Memory",
     "MemoryList",
+    "MemoryScan",
     "MemplaneError",
     "Mode",
     "NamespaceList",

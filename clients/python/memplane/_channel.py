@@ -1,17 +1,19 @@
 """gRPC channels: where to, with which options, and one a process or one an event loop.
 
-The two classes at the end are the only place where the async and the sync client differ by hand.
+The four classes at the end are the only place where the async and the sync client differ by hand.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import queue
 import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import grpc
 import grpc.aio
@@ -90,6 +92,9 @@ def channel_options(target: str) -> list[Option]:
         ("grpc.max_receive_message_length", 64 * 1024 * 1024),
         ("grpc.initial_reconnect_backoff_ms", 50),
         ("grpc.max_reconnect_backoff_ms", 500),
+        # A stream has no deadline: a peer that vanished is noticed by pings while a call goes on.
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
         # A restarted gateway would stay refused: subchannels in backoff are shared otherwise.
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.primary_user_agent", f"memplane-python/{__version__}"),
@@ -179,6 +184,21 @@ class ThreadChannels:
                 self._calls[path] = call
         return call
 
+    def stream(
+        self,
+        path: str,
+        response_type: type[Response],
+        timeout: float | None,
+        metadata: Sequence[tuple[str, str]],
+    ) -> ThreadStream[Response]:
+        """Begins a call that streams."""
+        with self._lock:
+            channel = self._channel = self._channel or self._make()
+        call = channel.stream_stream(
+            path, request_serializer=_serialize, response_deserializer=response_type.FromString
+        )
+        return ThreadStream(call, timeout, metadata)
+
     def _make(self) -> grpc.Channel:
         settings = self._settings
         if settings.credentials is None:
@@ -192,6 +212,77 @@ class ThreadChannels:
             self._calls = {}
         if channel is not None:
             channel.close()
+
+
+class ThreadStream(Generic[Response]):
+    """A streaming call of a `Client`. What it raises are gRPC's errors."""
+
+    def __init__(
+        self, begin: Any, timeout: float | None, metadata: Sequence[tuple[str, str]]
+    ) -> None:
+        self._requests: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        # gRPC takes requests in a thread of its own, which ends with the sentinel.
+        requests = iter(self._requests.get, None)
+        self._call: Any = begin(requests, timeout=timeout, metadata=metadata)
+
+    def send(self, message: Message) -> None:
+        """Sends a message."""
+        self._requests.put(message)
+
+    def end(self) -> None:
+        """Says that no more messages come."""
+        self._requests.put(None)
+
+    def receive(self) -> Response | None:
+        """The next message; None at the end."""
+        response: Response | None = next(self._call, None)
+        return response
+
+    def cancel(self) -> None:
+        """Ends the call."""
+        self._requests.put(None)
+        self._call.cancel()
+
+
+class LoopStream(Generic[Response]):
+    """A streaming call of an `AsyncClient`. What it raises are gRPC's errors."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._broke = False
+
+    async def send(self, message: Message) -> None:
+        """Sends a message; when the call has ended, receiving says why."""
+        try:
+            await self._call.write(message)
+        except (grpc.RpcError, asyncio.InvalidStateError):
+            self._broke = True
+
+    async def end(self) -> None:
+        """Says that no more messages come."""
+        with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
+            await self._call.done_writing()
+
+    async def receive(self) -> Response | None:
+        """The next message; None at the end."""
+        try:
+            response: Any = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            if not self._broke or error.code() is not grpc.StatusCode.INTERNAL:
+                raise
+            # A write that fails before the status is there leaves gRPC's own INTERNAL in its place.
+            raise grpc.aio.AioRpcError(
+                grpc.StatusCode.UNAVAILABLE,
+                error.initial_metadata(),
+                error.trailing_metadata(),
+                "the stream broke off while a message was sent",
+            ) from error
+        ended = not isinstance(response, Message)  # gRPC's EOF, which its stubs do not know
+        return None if ended else response
+
+    def cancel(self) -> None:
+        """Ends the call."""
+        self._call.cancel()
 
 
 class LoopChannels:
@@ -217,6 +308,22 @@ class LoopChannels:
                 )
                 self._calls[loop, path] = call
         return call
+
+    def stream(
+        self,
+        path: str,
+        response_type: type[Response],
+        timeout: float | None,
+        metadata: Sequence[tuple[str, str]],
+    ) -> LoopStream[Response]:
+        """Begins a call that streams, from the running event loop."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            channel = self._channels.get(loop) or self._make(loop)
+        call: Any = channel.stream_stream(
+            path, request_serializer=_serialize, response_deserializer=response_type.FromString
+        )
+        return LoopStream(call(timeout=timeout, metadata=metadata))
 
     def _make(self, loop: asyncio.AbstractEventLoop) -> grpc.aio.Channel:
         for ended in [each for each in self._channels if each.is_closed()]:

@@ -113,7 +113,8 @@ def _embedding(message: memory_pb2.EmbeddingIdentity) -> Embedding:
     )
 
 
-def _report(message: filter_pb2.FilterReport) -> FilterReport:
+def filter_report(message: filter_pb2.FilterReport) -> FilterReport:
+    """How a filter was evaluated."""
     return FilterReport(message.pushed, message.residual, message.scanned, message.truncated)
 
 
@@ -138,7 +139,7 @@ def search_result(message: search_pb2.SearchResult) -> SearchResult:
         ),
         mode=_enums.from_wire(_enums.Mode, message.mode) or _enums.Mode.UNKNOWN,
         approximate=message.approximate,
-        filter=_report(message.filter) if message.HasField("filter") else None,
+        filter=filter_report(message.filter) if message.HasField("filter") else None,
         notice=message.notice,
         truncated=message.truncated,
         incomplete=message.incomplete,
@@ -155,20 +156,20 @@ def page(response: memory_service_pb2.ListMemoriesResponse) -> Page:
     return Page(
         memories=tuple(memory(each) for each in response.memories),
         next_page_token=response.next_page_token,
-        filter=_report(response.filter) if response.HasField("filter") else None,
+        filter=filter_report(response.filter) if response.HasField("filter") else None,
         incomplete=response.incomplete,
     )
 
 
 def count(response: memory_service_pb2.CountMemoriesResponse) -> Count:
     """A number of memories."""
-    report = _report(response.filter) if response.HasField("filter") else None
+    report = filter_report(response.filter) if response.HasField("filter") else None
     return Count(response.count, report, incomplete=response.incomplete)
 
 
 def purged(responses: Sequence[purge_pb2.PurgeMemoriesResponse], *, dry_run: bool) -> PurgeResult:
     """What the calls of one purge did together."""
-    reports = [_report(each.filter) for each in responses if each.HasField("filter")]
+    reports = [filter_report(each.filter) for each in responses if each.HasField("filter")]
     report = None
     if len(reports) == len(responses):
         scanned = sum(each.scanned for each in reports)
@@ -207,7 +208,7 @@ def statistics(
                 mean_importance=each.mean_importance if each.HasField("mean_importance") else None,
                 importance_count=each.importance_count,
                 truncated=each.truncated,
-                filter=_report(each.filter) if each.HasField("filter") else None,
+                filter=filter_report(each.filter) if each.HasField("filter") else None,
                 incomplete=each.incomplete,
             )
     return figures
@@ -221,6 +222,14 @@ def one(results: Sequence[object], asked: int) -> None:
     """
     if len(results) != asked:
         raise Internal(f"the gateway answered {asked} items with {len(results)} results")
+
+
+def write_results(
+    results: Sequence[memory_service_pb2.WriteResult], asked: int, token: str
+) -> WriteResults:
+    """What became of a batch."""
+    one(results, asked)
+    return WriteResults(_write_result(each, token) for each in results)
 
 
 def _write_result(message: memory_service_pb2.WriteResult, token: str) -> WriteResult:
@@ -258,8 +267,7 @@ class Written:
         self, results: Sequence[memory_service_pb2.WriteResult], asked: int, token: str
     ) -> None:
         """Takes the reply to one part."""
-        one(results, asked)
-        self._results.extend(_write_result(each, token) for each in results)
+        self._results.extend(write_results(results, asked, token))
 
     def fail(
         self,

@@ -106,10 +106,11 @@ def ref_messages(refs: Iterable[Ref]) -> list[memory_pb2.MemoryRef]:
 
 def put_messages(puts: Iterable[Put | Memory], *, mint: bool) -> list[memory_service_pb2.MemoryPut]:
     """Puts as messages; with `mint`, empty keys become UUIDv7."""
-    return [_put(given, f"puts[{i}]", mint=mint) for i, given in enumerate(puts)]
+    return [put_message(given, f"puts[{i}]", mint=mint) for i, given in enumerate(puts)]
 
 
-def _put(given: Put | Memory, field: str, *, mint: bool) -> memory_service_pb2.MemoryPut:
+def put_message(given: Put | Memory, field: str, *, mint: bool) -> memory_service_pb2.MemoryPut:
+    """A put as a message; `field` is its place, for errors."""
     item(given, (Put, Memory), field)
     put = Put.of(given) if isinstance(given, Memory) else given
     message = memory_service_pb2.MemoryPut()
@@ -351,9 +352,12 @@ class WriteOptions:
 
     def durability(self) -> Any:
         """The number of the level that is asked for; 0 means whatever the route reaches."""
-        if self.min_durability is None:
-            return 0
-        return to_wire(Durability, self.min_durability, "min_durability")
+        return durability_number(self.min_durability)
+
+
+def durability_number(given: Durability | str | None) -> Any:
+    """The number of a level that is asked for; 0 where none is."""
+    return 0 if given is None else to_wire(Durability, given, "min_durability")
 
 
 @dataclass(frozen=True, slots=True)

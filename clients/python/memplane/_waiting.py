@@ -6,7 +6,7 @@ import asyncio
 import functools
 import inspect
 import time
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncIterable, Callable, Coroutine, Generator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -15,6 +15,9 @@ from memplane._errors import InvalidArgument
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
+Item = TypeVar("Item")
+AsyncSource = Iterable[Item] | AsyncIterable[Item]
+Source = Iterable[Item]
 Opened = TypeVar("Opened", bound=AbstractAsyncContextManager[Any])
 
 
@@ -64,6 +67,39 @@ class Waiting:
                 "change", "is an async function; this client takes plain ones, AsyncClient both"
             )
         return given
+
+
+class AsyncItems(Generic[Item]):
+    """Items one after the other, of an async iterable or a plain one."""
+
+    def __init__(self, source: AsyncSource[Item]) -> None:
+        """Raises InvalidArgument when it cannot be iterated over."""
+        self._async = aiter(source) if isinstance(source, AsyncIterable) else None
+        self._plain = _iterator(source) if self._async is None else iter(())
+
+    async def next(self) -> Item | None:
+        """The next one; None when there is none."""
+        if self._async is not None:
+            return await anext(self._async, None)
+        return next(self._plain, None)
+
+
+class Items(Generic[Item]):
+    """Items one after the other."""
+
+    def __init__(self, source: Source[Item]) -> None:
+        """Raises InvalidArgument when it cannot be iterated over."""
+        self._plain = _iterator(source)
+
+    def next(self) -> Item | None:
+        """The next one; None when there is none."""
+        return next(self._plain, None)
+
+
+def _iterator(source: Any) -> Iterator[Any]:
+    if isinstance(source, str | bytes) or not isinstance(source, Iterable):
+        raise InvalidArgument.at("puts", f"must be an iterable of memories, not {source!r:.64}")
+    return iter(source)
 
 
 class AsyncOpening(Generic[Opened]):

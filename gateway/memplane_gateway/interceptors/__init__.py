@@ -17,7 +17,7 @@ from collections.abc import Iterable
 
 from memplane_gateway.interceptors.auth import auth
 from memplane_gateway.interceptors.beside import SafeServer
-from memplane_gateway.interceptors.call import Call, Handler, Interceptor
+from memplane_gateway.interceptors.call import Call, Handler, Interceptor, Wire
 from memplane_gateway.interceptors.deadline import deadline
 from memplane_gateway.interceptors.decode import decode
 from memplane_gateway.interceptors.draining import Draining
@@ -47,4 +47,4 @@ def intercepted(
     return handlers
 
 
-__all__ = ["Call", "Draining", "Handler", "SafeServer", "generic_handlers", "intercepted"]
+__all__ = ["Call", "Draining", "Handler", "SafeServer", "Wire", "generic_handlers", "intercepted"]

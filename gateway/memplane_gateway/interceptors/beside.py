@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from grpc import aio
 
 from memplane_gateway.errors import Code, MemplaneError, Reason
-from memplane_gateway.interceptors.edge import refuse
+from memplane_gateway.interceptors.edge import end_stream, refuse
 
 
 class SafeServer:
@@ -75,10 +75,13 @@ def _stream_stream(run: Callable[..., Any], read: Callable[[bytes], Any]) -> Cal
     ) -> AsyncIterator[Any]:
         async def messages() -> AsyncIterator[Any]:
             async for raw in raws:
-                yield await _read(raw, read, context)
+                yield read(raw)
 
-        async for reply in run(messages(), context):
-            yield reply
+        try:
+            async for reply in run(messages(), context):
+                yield reply
+        except DecodeError:
+            end_stream(context, _malformed())
 
     return behave
 
@@ -89,7 +92,10 @@ async def _read(
     try:
         return read(raw)
     except DecodeError:
-        error = MemplaneError(
-            Code.INVALID_ARGUMENT, Reason.MALFORMED_MESSAGE, "the bytes are no message of this rpc"
-        )
-        await refuse(context, error)
+        await refuse(context, _malformed())
+
+
+def _malformed() -> MemplaneError:
+    return MemplaneError(
+        Code.INVALID_ARGUMENT, Reason.MALFORMED_MESSAGE, "the bytes are no message of this rpc"
+    )

@@ -19,6 +19,11 @@ class Draining:
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._streams_end = asyncio.Event()
+
+    def end_streams(self) -> None:
+        """Have streams end at their next step, and take no more of them."""
+        self._streams_end.set()
 
     def begin(self) -> None:
         """Take no more calls."""
@@ -32,13 +37,10 @@ class Draining:
         """Inside errors, around all work."""
 
         async def handle(call: Call) -> bytes:
-            if self._begun:
-                raise MemplaneError(
-                    Code.UNAVAILABLE,
-                    Reason.SHUTTING_DOWN,
-                    "the gateway is stopping; try again, or another one",
-                    retry_after=_RETRY_SECONDS,
-                )
+            if self._begun or (call.wire is not None and self._streams_end.is_set()):
+                raise shutting_down()
+            if call.wire is not None:
+                call.wire.ending = self._streams_end
             self._in_flight += 1
             self._idle.clear()
             try:
@@ -49,3 +51,13 @@ class Draining:
                     self._idle.set()
 
         return handle
+
+
+def shutting_down() -> MemplaneError:
+    """What a caller hears of a gateway that is to stop."""
+    return MemplaneError(
+        Code.UNAVAILABLE,
+        Reason.SHUTTING_DOWN,
+        "the gateway is stopping; try again, or another one",
+        retry_after=_RETRY_SECONDS,
+    )

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from memplane_adapters.contract import Address, Kind, StoreError, StoreReason
-from memplane_gateway.clock import Clock, revision_at
+from memplane_gateway.clock import Clock
 from memplane_gateway.deadline import remaining
 from memplane_gateway.memory.idempotency import (
     DELAY_SECONDS,
@@ -31,19 +31,19 @@ from memplane_gateway.memory.idempotency import (
 from memplane_gateway.memory.leases import OVERTIME_SECONDS
 from memplane_gateway.memory.model import Caller, Operation
 from memplane_gateway.memory.shared_leases import control_failure
+from memplane_gateway.memory.sweeps import NoteSweep, Sweepable
 
 _FORMAT = 1
 
 _LONGEST_CALL_SECONDS = 30.0
 """Of a call without a deadline; there is none over the wire."""
 
-_SWEEP_MICROS = 3600 * 1_000_000
 _ROUNDS = 10
 
 _log = logging.getLogger(__name__)
 
 
-class Notebook(Protocol):
+class Notebook(Sweepable, Protocol):
     """The control store, as far as notes need it."""
 
     async def read(self, address: Address) -> bytes | None:
@@ -60,10 +60,6 @@ class Notebook(Protocol):
         expire_time: int | None = None,
     ) -> bool:
         """Write in place of a revision; False when another is there. Raises StoreError."""
-        ...
-
-    async def sweep(self, namespace: tuple[str, ...], *, max_revision: int) -> int:
-        """Delete what was written below a namespace up to a revision."""
         ...
 
 
@@ -142,8 +138,7 @@ class CallNotes:
         self._shared = shared
         self._owner = secrets.token_hex(8)
         self._ends: dict[Address, asyncio.Task[None]] = {}
-        self._swept = 0
-        self._sweeping: asyncio.Task[None] | None = None
+        self._sweep = NoteSweep(notebook, clock, self._namespace, 2 * REMEMBERED_MICROS)
 
     async def begin(self, caller: Caller, unknown: str) -> tuple[Note, int | None]:
         """The note of a call, which now says that it runs unless it was over before.
@@ -172,14 +167,12 @@ class CallNotes:
         task = asyncio.get_running_loop().create_task(ending, context=contextvars.Context())
         self._ends[note.address] = task
         task.add_done_callback(lambda _: self._ends.pop(note.address))
-        self._sweep_sometimes()
+        self._sweep.sweep_sometimes()
 
     async def close(self) -> None:
         """Let what is being noted end, and end the sweep."""
         await asyncio.gather(*self._ends.values())
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            await asyncio.gather(self._sweeping, return_exceptions=True)
+        await self._sweep.close()
 
     async def _written(
         self, address: Address, caller: Caller, unknown: str
@@ -241,19 +234,3 @@ class CallNotes:
             expected=expected,
             expire_time=note.began + REMEMBERED_MICROS,
         )
-
-    def _sweep_sometimes(self) -> None:
-        """Not every store drops what has expired."""
-        now = self._clock.now()
-        if now - self._swept < _SWEEP_MICROS:
-            return
-        self._swept = now
-        self._sweeping = asyncio.create_task(self._sweep(now), name="sweep-notes")
-
-    async def _sweep(self, now: int) -> None:
-        try:
-            await self._notebook.sweep(
-                self._namespace, max_revision=revision_at(now - 2 * REMEMBERED_MICROS)
-            )
-        except StoreError as error:
-            _log.warning("could not sweep the notes of calls", extra={"error": str(error)})

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import fields
 from typing import TypeAlias, TypeVar
 
-from memplane.v1 import filter_pb2, memory_pb2, purge_pb2, search_pb2
+from memplane.v1 import filter_pb2, memory_pb2, purge_pb2, scan_pb2, search_pb2
 from memplane.v1 import memory_service_pb2 as svc
 from memplane_adapters.contract import (
     All,
@@ -72,13 +72,16 @@ _VIEWS = {
 
 DEFAULT_RECENCY_WEIGHT = 0.5
 _PARTS = tuple(field.name for field in fields(Parts))
-_PagedT = TypeVar("_PagedT", svc.ListMemoriesRequest, search_pb2.SearchQuery)
+_PagedT = TypeVar(
+    "_PagedT", svc.ListMemoriesRequest, search_pb2.SearchQuery, scan_pb2.ScanMemoriesRequest
+)
 
 _Selecting: TypeAlias = (
     search_pb2.SearchQuery
     | svc.ListMemoriesRequest
     | svc.CountMemoriesRequest
     | purge_pb2.PurgeMemoriesRequest
+    | scan_pb2.ScanMemoriesRequest
 )
 
 
@@ -181,6 +184,18 @@ def read_listing(message: svc.ListMemoriesRequest, violations: Violations) -> Li
     )
 
 
+def read_scan(message: scan_pb2.ScanMemoriesRequest, violations: Violations) -> Listing:
+    """The first page of a walk to ask for."""
+    size = message.page_size or limits.MAX_PAGE_ITEMS
+    return Listing(
+        selection=read_selection(message, "", violations),
+        binding=_binding("ScanMemories", message, "consistency_token"),
+        page_size=read_page_size(size, "page_size", violations),
+        page_token=message.page_token,
+        vectors=read_view(message.view, "view", violations),
+    )
+
+
 async def write_found(found: Found, message: search_pb2.SearchResult, *, vectors: bool) -> None:
     """Set a reply to an answer."""
     async for hit in paced(found.hits):
@@ -197,7 +212,12 @@ async def write_found(found: Found, message: search_pb2.SearchResult, *, vectors
     write_report(found.filter, message.filter)
 
 
-async def write_page(page: ListedPage, message: svc.ListMemoriesResponse, *, vectors: bool) -> None:
+async def write_page(
+    page: ListedPage,
+    message: svc.ListMemoriesResponse | scan_pb2.ScanMemoriesResponse,
+    *,
+    vectors: bool,
+) -> None:
     """Set a reply to a page."""
     async for memory in paced(page.memories):
         write_memory(memory, message.memories.add(), vectors=vectors)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
@@ -13,7 +14,29 @@ from google.protobuf.message_factory import GetMessageClass
 
 from memplane_gateway.memory.model import Caller
 
-Run = Callable[[Any, Caller], Awaitable[Message]]
+
+class Stream(Protocol):
+    """A streaming call as a service sees it: iterate over what the caller sends."""
+
+    def __aiter__(self) -> AsyncIterator[Any]: ...
+
+    async def send(self, message: Message) -> None:
+        """Send a message; returns when there is room for another one.
+
+        Raises UNAVAILABLE when the gateway is to stop; the message was sent.
+        """
+        ...
+
+    def step(self) -> AbstractAsyncContextManager[None]:
+        """Around the work for one message: bounded as a call of its own would be.
+
+        Raises DEADLINE_EXCEEDED.
+        """
+        ...
+
+
+Run = Callable[[Any, Caller], Awaitable[Message | None]]
+"""Takes the request and returns the reply; takes a Stream and returns nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +47,8 @@ class Rpc:
     request: type[Message]
     run: Run
     writes: bool
+    streams: bool = False
+    """Whether messages stream in either direction."""
 
     @property
     def name(self) -> str:
@@ -40,6 +65,7 @@ def rpcs_of(service: ServiceDescriptor, runs: dict[str, Run]) -> list[Rpc]:
             request=GetMessageClass(method.input_type),
             run=runs[method.name],
             writes=method.GetOptions().idempotency_level != MethodOptions.NO_SIDE_EFFECTS,
+            streams=method.client_streaming or method.server_streaming,
         )
         for method in service.methods
     ]

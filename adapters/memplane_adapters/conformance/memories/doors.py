@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
+import memplane
 from memplane import AsyncClient
 from memplane._channel import writes
 from memplane._error_details import from_call
 from memplane_gateway.errors import MemplaneError
-from memplane_gateway.interceptors import Call
+from memplane_gateway.interceptors import Call, Wire
 from memplane_gateway.server import Gateway
 from memplane_gateway.wire.status import status_of
 
@@ -51,6 +52,20 @@ async def call(door: Door, method: str, request: Message, response: type[Respons
     return response.FromString(await door.send(method, request.SerializeToString()))
 
 
+async def converse(
+    door: Door, method: str, requests: Iterable[Message], response: type[Response]
+) -> list[Response]:
+    """Sends messages over a stream, and returns all that come back until its end."""
+    stream = door.client._connection.stream(_path(method), response, None)  # noqa: SLF001
+    for request in requests:
+        await stream.send(request)
+    await stream.end()
+    answers: list[Response] = []
+    while (answer := await stream.receive()) is not None:
+        answers.append(answer)
+    return answers
+
+
 class InProcess:
     """Calls the gateway's handlers; errors take the way that they take over the wire."""
 
@@ -72,6 +87,16 @@ class InProcess:
         raw = request.SerializeToString()
         return response_type.FromString(await self._call(method, raw, timeout, metadata))
 
+    def stream(
+        self,
+        method: str,
+        response_type: type[Response],
+        timeout: float | None,
+        metadata: Sequence[tuple[str, str]],
+    ) -> InProcessStream[Response]:
+        """What a client's transport does."""
+        return InProcessStream(self.gateway, method, response_type, timeout, _headers(metadata))
+
     async def send(self, method: str, raw: bytes, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         return await self._call(_path(method), raw, timeout, ())
 
@@ -82,20 +107,73 @@ class InProcess:
         seconds: float | None,
         metadata: Sequence[tuple[str, str]],
     ) -> bytes:
-        headers = {"user-agent": "memplane-conformance", **dict(metadata)}
         try:
-            handling = self.gateway.handlers[path](Call(raw, seconds, headers))
+            handling = self.gateway.handlers[path](Call(raw, seconds, _headers(metadata)))
             # A task has a context of its own, as over the wire: deadlines stay within the call.
             return await asyncio.ensure_future(handling)
         except MemplaneError as error:
-            trailers = grpc.aio.Metadata((_DETAILS, status_of(error).SerializeToString()))
-            raised = grpc.aio.AioRpcError(
-                _CODES[int(error.code)], grpc.aio.Metadata(), trailers, error.message
-            )
-            raise from_call(raised, self.name, writes=writes(path)) from error
+            raise _raised(error, path) from error
 
     async def close(self) -> None:
         await self.client.close()
+
+
+class InProcessStream(Generic[Response]):
+    """A streaming call of a handler."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        path: str,
+        response_type: type[Response],
+        seconds: float | None,
+        headers: Mapping[str, str],
+    ) -> None:
+        self._path = path
+        self._response_type = response_type
+        self._requests: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._replies: asyncio.Queue[bytes | None] = asyncio.Queue(1)
+        wire = Wire(self._sent(), self._replies.put)
+        handling = gateway.handlers[path](Call(b"", seconds, headers, wire=wire))
+        self._handling = asyncio.ensure_future(handling)
+
+    async def send(self, message: Message) -> None:
+        self._requests.put_nowait(message.SerializeToString())
+
+    async def end(self) -> None:
+        self._requests.put_nowait(None)
+
+    async def receive(self) -> Response | None:
+        reading = asyncio.ensure_future(self._replies.get())
+        await asyncio.wait({reading, self._handling}, return_when=asyncio.FIRST_COMPLETED)
+        if reading.done():
+            return self._response_type.FromString(reading.result() or b"")
+        reading.cancel()
+        try:
+            await self._handling
+        except MemplaneError as error:
+            raise _raised(error, self._path) from error
+        return None
+
+    def cancel(self) -> None:
+        self._handling.cancel()
+
+    async def _sent(self) -> AsyncIterator[bytes]:
+        while (raw := await self._requests.get()) is not None:
+            yield raw
+
+
+def _headers(metadata: Sequence[tuple[str, str]]) -> dict[str, str]:
+    return {"user-agent": "memplane-conformance", **dict(metadata)}
+
+
+def _raised(error: MemplaneError, path: str) -> memplane.MemplaneError:
+    """The error as it comes out of a channel."""
+    trailers = grpc.aio.Metadata((_DETAILS, status_of(error).SerializeToString()))
+    raised = grpc.aio.AioRpcError(
+        _CODES[int(error.code)], grpc.aio.Metadata(), trailers, error.message
+    )
+    return from_call(raised, IN_PROCESS, writes=writes(path))
 
 
 class OverGrpc:

@@ -11,6 +11,7 @@ from memplane._async.purging import AsyncPurging
 from memplane._async.reading import AsyncReading
 from memplane._async.session import AsyncSession
 from memplane._async.state import AsyncState
+from memplane._async.streaming import AsyncStreaming
 from memplane._async.writing import AsyncWriting
 from memplane._enums import Durability, EpisodeType, Kind, Mode, coerce
 from memplane._errors import InvalidArgument
@@ -24,7 +25,7 @@ from memplane._vectors import VectorLike
 # ruff: noqa: ASYNC109 (`timeout` is a deadline that travels with the call)
 
 
-class AsyncScope(AsyncReading, AsyncWriting, AsyncPurging, AsyncOverview):
+class AsyncScope(AsyncReading, AsyncWriting, AsyncStreaming, AsyncPurging, AsyncOverview):
     """A namespace, bound once: all that is written lies in it, all that is searched lies below it.
 
     Refs are absolute: a call that is given a `Ref` uses the namespace of the ref.

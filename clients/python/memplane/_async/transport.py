@@ -12,10 +12,35 @@ from typing import Protocol, TypeVar
 from google.protobuf.message import Message
 
 Response = TypeVar("Response", bound=Message)
+Received_co = TypeVar("Received_co", bound=Message, covariant=True)
+
+
+class AsyncStream(Protocol[Received_co]):
+    """One call with messages both ways."""
+
+    async def send(self, message: Message) -> None:
+        """Sends a message. Where the call has ended it does nothing: `receive` says why."""
+        ...
+
+    async def end(self) -> None:
+        """Says that no more messages come."""
+        ...
+
+    async def receive(self) -> Received_co | None:
+        """The next message; None when the gateway has ended the call well.
+
+        Raises:
+            MemplaneError: The call failed; nothing else may be raised for that.
+        """
+        ...
+
+    def cancel(self) -> None:
+        """Ends the call; one that has ended stays as it is."""
+        ...
 
 
 class AsyncTransport(Protocol):
-    """Makes unary calls."""
+    """Makes calls."""
 
     async def unary(
         self,
@@ -37,4 +62,14 @@ class AsyncTransport(Protocol):
         Raises:
             MemplaneError: The call failed; nothing else may be raised for that.
         """
+        ...
+
+    def stream(
+        self,
+        method: str,
+        response_type: type[Response],
+        timeout: float | None,
+        metadata: Sequence[tuple[str, str]],
+    ) -> AsyncStream[Response]:
+        """Begins a call that streams; nothing is raised before messages go."""
         ...

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from memplane import _values
 from memplane._errors import Cancelled, InvalidArgument
-from memplane._sync.transport import Response, Transport
+from memplane._sync.transport import Response, Stream, Transport
 
 if TYPE_CHECKING:
     import grpc
@@ -69,6 +69,28 @@ class Connection:
             raise Cancelled("the client is closed", reason="CLIENT_CLOSED")
         limit = self._timeout if timeout is None else _seconds(timeout)
         return self._transport.unary(method, request, response_type, limit, self._metadata)
+
+    def stream(
+        self,
+        method: str,
+        response_type: type[Response],
+        timeout: float | None,
+    ) -> Stream[Response]:
+        """Begins a call that streams.
+
+        Args:
+            method: The path of the method.
+            response_type: The class of the responses.
+            timeout: Seconds for the whole stream; None means no limit.
+
+        Raises:
+            InvalidArgument: The timeout is none.
+            Cancelled: The client is closed.
+        """
+        if self._closed:
+            raise Cancelled("the client is closed", reason="CLIENT_CLOSED")
+        limit = None if timeout is None else _seconds(timeout)
+        return self._transport.stream(method, response_type, limit, self._metadata)
 
     def open(self) -> None:
         """Makes a closed connection usable again."""

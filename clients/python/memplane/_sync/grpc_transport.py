@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Generic
 
 import grpc
 from google.protobuf.message import Message
 
-from memplane._channel import Settings, ThreadChannels, writes
+from memplane._channel import Settings, ThreadChannels, ThreadStream, writes
 from memplane._sync.transport import Response
 
 
 class GrpcTransport:
-    """Makes unary calls through gRPC, with the retries of the channel's service config."""
+    """Makes calls through gRPC, with the retries of the channel's service config."""
 
     def __init__(self, settings: Settings) -> None:
         self._target = settings.target
@@ -37,6 +38,47 @@ class GrpcTransport:
             raise from_call(error, self._target, writes=writes(method)) from error
         return response
 
+    def stream(
+        self,
+        method: str,
+        response_type: type[Response],
+        timeout: float | None,
+        metadata: Sequence[tuple[str, str]],
+    ) -> GrpcStream[Response]:
+        """As `Transport.stream` says."""
+        raw = self._channels.stream(method, response_type, timeout, metadata)
+        return GrpcStream(raw, self._target, method)
+
     def close(self) -> None:
         """Closes the channel."""
         self._channels.close()
+
+
+class GrpcStream(Generic[Response]):
+    """An `Stream` through gRPC."""
+
+    def __init__(self, raw: ThreadStream[Response], target: str, method: str) -> None:
+        self._raw = raw
+        self._target = target
+        self._method = method
+
+    def send(self, message: Message) -> None:
+        """As `Stream.send` says."""
+        self._raw.send(message)
+
+    def end(self) -> None:
+        """As `Stream.end` says."""
+        self._raw.end()
+
+    def receive(self) -> Response | None:
+        """As `Stream.receive` says."""
+        try:
+            return self._raw.receive()
+        except grpc.RpcError as error:
+            from memplane._error_details import from_call
+
+            raise from_call(error, self._target, writes=writes(self._method)) from error
+
+    def cancel(self) -> None:
+        """As `Stream.cancel` says."""
+        self._raw.cancel()

@@ -18,12 +18,13 @@ from memplane._sync.purging import Purging
 from memplane._sync.reading import Reading
 from memplane._sync.session import Session
 from memplane._sync.state import State
+from memplane._sync.streaming import Streaming
 from memplane._sync.writing import Writing
 from memplane._values import ValueLike
 from memplane._vectors import VectorLike
 
 
-class Scope(Reading, Writing, Purging, Overview):
+class Scope(Reading, Writing, Streaming, Purging, Overview):
     """A namespace, bound once: all that is written lies in it, all that is searched lies below it.
 
     Refs are absolute: a call that is given a `Ref` uses the namespace of the ref.

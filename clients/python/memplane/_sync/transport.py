@@ -13,10 +13,35 @@ from typing import Protocol, TypeVar
 from google.protobuf.message import Message
 
 Response = TypeVar("Response", bound=Message)
+Received_co = TypeVar("Received_co", bound=Message, covariant=True)
+
+
+class Stream(Protocol[Received_co]):
+    """One call with messages both ways."""
+
+    def send(self, message: Message) -> None:
+        """Sends a message. Where the call has ended it does nothing: `receive` says why."""
+        ...
+
+    def end(self) -> None:
+        """Says that no more messages come."""
+        ...
+
+    def receive(self) -> Received_co | None:
+        """The next message; None when the gateway has ended the call well.
+
+        Raises:
+            MemplaneError: The call failed; nothing else may be raised for that.
+        """
+        ...
+
+    def cancel(self) -> None:
+        """Ends the call; one that has ended stays as it is."""
+        ...
 
 
 class Transport(Protocol):
-    """Makes unary calls."""
+    """Makes calls."""
 
     def unary(
         self,
@@ -38,4 +63,14 @@ class Transport(Protocol):
         Raises:
             MemplaneError: The call failed; nothing else may be raised for that.
         """
+        ...
+
+    def stream(
+        self,
+        method: str,
+        response_type: type[Response],
+        timeout: float | None,
+        metadata: Sequence[tuple[str, str]],
+    ) -> Stream[Response]:
+        """Begins a call that streams; nothing is raised before messages go."""
         ...

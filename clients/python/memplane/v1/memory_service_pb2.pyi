@@ -1008,3 +1008,186 @@ class CountMemoriesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CountMemoriesResponse: _TypeAlias = CountMemoriesResponse  # noqa: Y015
+
+@_typing.final
+class IngestMemoriesRequest(_message.Message):
+    """IngestMemoriesRequest is one message of the caller's: first the opening, then
+    batches.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPENING_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def opening(self) -> Global___IngestOpening:
+        """The beginning of the stream."""
+
+    @_builtins.property
+    def batch(self) -> Global___IngestBatch:
+        """Memories to write."""
+
+    def __init__(
+        self,
+        *,
+        opening: Global___IngestOpening | None = ...,
+        batch: Global___IngestBatch | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "message", b"message", "opening", b"opening"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "message", b"message", "opening", b"opening"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["opening", "batch"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___IngestMemoriesRequest: _TypeAlias = IngestMemoriesRequest  # noqa: Y015
+
+@_typing.final
+class IngestOpening(_message.Message):
+    """IngestOpening begins a stream of batches."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INGEST_ID_FIELD_NUMBER: _builtins.int
+    MIN_DURABILITY_FIELD_NUMBER: _builtins.int
+    ingest_id: _builtins.str
+    """Names the ingest for all streams that it takes: 1 to 100 bytes. Keys left
+    empty are derived from it, the sequence and the place in the batch, so that
+    the same ingest makes the same memories.
+    """
+    min_durability: _durability_pb2.Durability.ValueType
+    """As in PutMemoriesRequest."""
+    def __init__(
+        self,
+        *,
+        ingest_id: _builtins.str = ...,
+        min_durability: _durability_pb2.Durability.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ingest_id", b"ingest_id", "min_durability", b"min_durability"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IngestOpening: _TypeAlias = IngestOpening  # noqa: Y015
+
+@_typing.final
+class IngestBatch(_message.Message):
+    """IngestBatch is some memories to write."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    PUTS_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Its number in the ingest: 1 or more, and in a stream one more than that of
+    the batch before. Another batch under a number of the last 24 hours ends the
+    stream with ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
+    @_builtins.property
+    def puts(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemoryPut]:
+        """What to write, 1 to 1000; of a ref that stands twice the later is refused."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        puts: _abc.Iterable[Global___MemoryPut] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["puts", b"puts", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IngestBatch: _TypeAlias = IngestBatch  # noqa: Y015
+
+@_typing.final
+class IngestMemoriesResponse(_message.Message):
+    """IngestMemoriesResponse is one message of the gateway's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPENED_FIELD_NUMBER: _builtins.int
+    ACK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def opened(self) -> Global___IngestOpened:
+        """The answer to the opening."""
+
+    @_builtins.property
+    def ack(self) -> Global___IngestAck:
+        """The answer to a batch."""
+
+    def __init__(
+        self,
+        *,
+        opened: Global___IngestOpened | None = ...,
+        ack: Global___IngestAck | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "message", b"message", "opened", b"opened"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "message", b"message", "opened", b"opened"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["opened", "ack"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___IngestMemoriesResponse: _TypeAlias = IngestMemoriesResponse  # noqa: Y015
+
+@_typing.final
+class IngestOpened(_message.Message):
+    """IngestOpened says where an ingest goes on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
+    acknowledged: _builtins.int
+    """All batches up to this one were answered within the last 24 hours by earlier
+    streams of this ingest that did not come to their end, and need not be sent.
+    0 means none that is known: then sending all is right, and harmless.
+    """
+    def __init__(
+        self,
+        *,
+        acknowledged: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IngestOpened: _TypeAlias = IngestOpened  # noqa: Y015
+
+@_typing.final
+class IngestAck(_message.Message):
+    """IngestAck says what became of a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Which batch."""
+    consistency_token: _builtins.str
+    """As in PutMemoriesResponse."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___WriteResult]:
+        """One a put, in order."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        results: _abc.Iterable[Global___WriteResult] | None = ...,
+        consistency_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency_token", b"consistency_token", "results", b"results", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IngestAck: _TypeAlias = IngestAck  # noqa: Y015

@@ -6,6 +6,7 @@ import warnings
 from memplane.v1 import memory_service_pb2 as memplane_dot_v1_dot_memory__service__pb2
 from memplane.v1 import namespace_pb2 as memplane_dot_v1_dot_namespace__pb2
 from memplane.v1 import purge_pb2 as memplane_dot_v1_dot_purge__pb2
+from memplane.v1 import scan_pb2 as memplane_dot_v1_dot_scan__pb2
 from memplane.v1 import statistics_pb2 as memplane_dot_v1_dot_statistics__pb2
 
 GRPC_GENERATED_VERSION = '1.72.1'
@@ -104,6 +105,16 @@ class MemoryServiceStub(object):
                 '/memplane.v1.MemoryService/ListNamespaces',
                 request_serializer=memplane_dot_v1_dot_namespace__pb2.ListNamespacesRequest.SerializeToString,
                 response_deserializer=memplane_dot_v1_dot_namespace__pb2.ListNamespacesResponse.FromString,
+                _registered_method=True)
+        self.IngestMemories = channel.stream_stream(
+                '/memplane.v1.MemoryService/IngestMemories',
+                request_serializer=memplane_dot_v1_dot_memory__service__pb2.IngestMemoriesRequest.SerializeToString,
+                response_deserializer=memplane_dot_v1_dot_memory__service__pb2.IngestMemoriesResponse.FromString,
+                _registered_method=True)
+        self.ScanMemories = channel.unary_stream(
+                '/memplane.v1.MemoryService/ScanMemories',
+                request_serializer=memplane_dot_v1_dot_scan__pb2.ScanMemoriesRequest.SerializeToString,
+                response_deserializer=memplane_dot_v1_dot_scan__pb2.ScanMemoriesResponse.FromString,
                 _registered_method=True)
 
 
@@ -210,6 +221,31 @@ class MemoryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def IngestMemories(self, request_iterator, context):
+        """IngestMemories writes many memories over one stream, batch by batch: the
+        first message opens it, each further one is a batch, and each is answered in
+        turn. A batch is put as PutMemories puts it, but for shapes: an item that is
+        not as it must be is refused by itself. The gateway reads a batch when the
+        one before it is answered, so a caller may send ahead without filling it.
+
+        A stream that broke off is resumed by another one with the same ingest_id
+        that sends the batches without an answer again, under their sequence: what
+        had taken effect is answered as it was, `replayed`. Where a store fails the
+        stream ends with its error, and that batch has no answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ScanMemories(self, request, context):
+        """ScanMemories sends everything below a namespace, chunk by chunk, as
+        ListMemories would by key: what stays unchanged comes exactly once, also
+        over several streams that resume each other.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MemoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -262,6 +298,16 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.ListNamespaces,
                     request_deserializer=memplane_dot_v1_dot_namespace__pb2.ListNamespacesRequest.FromString,
                     response_serializer=memplane_dot_v1_dot_namespace__pb2.ListNamespacesResponse.SerializeToString,
+            ),
+            'IngestMemories': grpc.stream_stream_rpc_method_handler(
+                    servicer.IngestMemories,
+                    request_deserializer=memplane_dot_v1_dot_memory__service__pb2.IngestMemoriesRequest.FromString,
+                    response_serializer=memplane_dot_v1_dot_memory__service__pb2.IngestMemoriesResponse.SerializeToString,
+            ),
+            'ScanMemories': grpc.unary_stream_rpc_method_handler(
+                    servicer.ScanMemories,
+                    request_deserializer=memplane_dot_v1_dot_scan__pb2.ScanMemoriesRequest.FromString,
+                    response_serializer=memplane_dot_v1_dot_scan__pb2.ScanMemoriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -552,6 +598,60 @@ class MemoryService(object):
             '/memplane.v1.MemoryService/ListNamespaces',
             memplane_dot_v1_dot_namespace__pb2.ListNamespacesRequest.SerializeToString,
             memplane_dot_v1_dot_namespace__pb2.ListNamespacesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IngestMemories(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/memplane.v1.MemoryService/IngestMemories',
+            memplane_dot_v1_dot_memory__service__pb2.IngestMemoriesRequest.SerializeToString,
+            memplane_dot_v1_dot_memory__service__pb2.IngestMemoriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScanMemories(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/memplane.v1.MemoryService/ScanMemories',
+            memplane_dot_v1_dot_scan__pb2.ScanMemoriesRequest.SerializeToString,
+            memplane_dot_v1_dot_scan__pb2.ScanMemoriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

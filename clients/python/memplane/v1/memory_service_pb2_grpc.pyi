@@ -8,6 +8,7 @@ from grpc import aio as _aio
 from memplane.v1 import memory_service_pb2 as _memory_service_pb2
 from memplane.v1 import namespace_pb2 as _namespace_pb2
 from memplane.v1 import purge_pb2 as _purge_pb2
+from memplane.v1 import scan_pb2 as _scan_pb2
 from memplane.v1 import statistics_pb2 as _statistics_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -93,6 +94,23 @@ class MemoryServiceStub:
     """GetStatistics gives figures by kind: how many, from when to when."""
     ListNamespaces: _grpc.UnaryUnaryMultiCallable[_namespace_pb2.ListNamespacesRequest, _namespace_pb2.ListNamespacesResponse]
     """ListNamespaces lists the namespaces that hold memories."""
+    IngestMemories: _grpc.StreamStreamMultiCallable[_memory_service_pb2.IngestMemoriesRequest, _memory_service_pb2.IngestMemoriesResponse]
+    """IngestMemories writes many memories over one stream, batch by batch: the
+    first message opens it, each further one is a batch, and each is answered in
+    turn. A batch is put as PutMemories puts it, but for shapes: an item that is
+    not as it must be is refused by itself. The gateway reads a batch when the
+    one before it is answered, so a caller may send ahead without filling it.
+
+    A stream that broke off is resumed by another one with the same ingest_id
+    that sends the batches without an answer again, under their sequence: what
+    had taken effect is answered as it was, `replayed`. Where a store fails the
+    stream ends with its error, and that batch has no answer.
+    """
+    ScanMemories: _grpc.UnaryStreamMultiCallable[_scan_pb2.ScanMemoriesRequest, _scan_pb2.ScanMemoriesResponse]
+    """ScanMemories sends everything below a namespace, chunk by chunk, as
+    ListMemories would by key: what stays unchanged comes exactly once, also
+    over several streams that resume each other.
+    """
 
 @_typing.type_check_only
 class MemoryServiceAsyncStub(MemoryServiceStub):
@@ -156,6 +174,23 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """GetStatistics gives figures by kind: how many, from when to when."""
     ListNamespaces: _aio.UnaryUnaryMultiCallable[_namespace_pb2.ListNamespacesRequest, _namespace_pb2.ListNamespacesResponse]  # type: ignore[assignment]
     """ListNamespaces lists the namespaces that hold memories."""
+    IngestMemories: _aio.StreamStreamMultiCallable[_memory_service_pb2.IngestMemoriesRequest, _memory_service_pb2.IngestMemoriesResponse]  # type: ignore[assignment]
+    """IngestMemories writes many memories over one stream, batch by batch: the
+    first message opens it, each further one is a batch, and each is answered in
+    turn. A batch is put as PutMemories puts it, but for shapes: an item that is
+    not as it must be is refused by itself. The gateway reads a batch when the
+    one before it is answered, so a caller may send ahead without filling it.
+
+    A stream that broke off is resumed by another one with the same ingest_id
+    that sends the batches without an answer again, under their sequence: what
+    had taken effect is answered as it was, `replayed`. Where a store fails the
+    stream ends with its error, and that batch has no answer.
+    """
+    ScanMemories: _aio.UnaryStreamMultiCallable[_scan_pb2.ScanMemoriesRequest, _scan_pb2.ScanMemoriesResponse]  # type: ignore[assignment]
+    """ScanMemories sends everything below a namespace, chunk by chunk, as
+    ListMemories would by key: what stays unchanged comes exactly once, also
+    over several streams that resume each other.
+    """
 
 class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """MemoryService keeps and finds memories. Every call works on the caller's
@@ -276,5 +311,34 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_namespace_pb2.ListNamespacesResponse, _abc.Awaitable[_namespace_pb2.ListNamespacesResponse]]:
         """ListNamespaces lists the namespaces that hold memories."""
+
+    @_abc_1.abstractmethod
+    def IngestMemories(
+        self,
+        request_iterator: _MaybeAsyncIterator[_memory_service_pb2.IngestMemoriesRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_memory_service_pb2.IngestMemoriesResponse], _abc.AsyncIterator[_memory_service_pb2.IngestMemoriesResponse]]:
+        """IngestMemories writes many memories over one stream, batch by batch: the
+        first message opens it, each further one is a batch, and each is answered in
+        turn. A batch is put as PutMemories puts it, but for shapes: an item that is
+        not as it must be is refused by itself. The gateway reads a batch when the
+        one before it is answered, so a caller may send ahead without filling it.
+
+        A stream that broke off is resumed by another one with the same ingest_id
+        that sends the batches without an answer again, under their sequence: what
+        had taken effect is answered as it was, `replayed`. Where a store fails the
+        stream ends with its error, and that batch has no answer.
+        """
+
+    @_abc_1.abstractmethod
+    def ScanMemories(
+        self,
+        request: _scan_pb2.ScanMemoriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_scan_pb2.ScanMemoriesResponse], _abc.AsyncIterator[_scan_pb2.ScanMemoriesResponse]]:
+        """ScanMemories sends everything below a namespace, chunk by chunk, as
+        ListMemories would by key: what stays unchanged comes exactly once, also
+        over several streams that resume each other.
+        """
 
 def add_MemoryServiceServicer_to_server(servicer: MemoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

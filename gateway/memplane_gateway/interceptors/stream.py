@@ -1,0 +1,78 @@
+"""A streaming call as its service sees it: messages both ways, step by step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Self
+
+from google.protobuf.message import Message
+
+from memplane_gateway.deadline import remaining, within
+from memplane_gateway.interceptors.call import Wire
+from memplane_gateway.interceptors.deadline import deadline_passed
+from memplane_gateway.interceptors.draining import shutting_down
+from memplane_gateway.wire.rpc import Rpc
+
+
+class Messages:
+    """The `Stream` of one call."""
+
+    def __init__(self, rpc: Rpc, wire: Wire, decoded: Callable[[bytes], Message]) -> None:
+        self._rpc = rpc
+        self._wire = wire
+        self._decoded = decoded
+        self._ending: asyncio.Task[bool] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._ending = asyncio.create_task(self._wire.ending.wait())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._ending is not None, "entered"
+        self._ending.cancel()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message:
+        """The caller's next message; a gateway that is to stop does not wait for it."""
+        assert self._ending is not None, "entered"
+        reading = asyncio.ensure_future(self._read())
+        try:
+            await asyncio.wait({reading, self._ending}, return_when=asyncio.FIRST_COMPLETED)
+            self._raise_if_ending()
+            raw = reading.result()
+        finally:
+            reading.cancel()
+        if raw is None:
+            raise StopAsyncIteration
+        return self._decoded(raw)
+
+    async def send(self, message: Message) -> None:
+        """As `Stream.send` says."""
+        await self._wire.send(message.SerializeToString())
+        self._raise_if_ending()
+
+    @asynccontextmanager
+    async def step(self) -> AsyncIterator[None]:
+        """As `Stream.step` says."""
+        bounds = [each for each in (self._wire.step_seconds, remaining()) if each is not None]
+        if not bounds:
+            yield
+            return
+        seconds = min(bounds)
+        try:
+            with within(seconds):
+                async with asyncio.timeout(seconds):
+                    yield
+        except TimeoutError as error:
+            raise deadline_passed(self._rpc) from error
+
+    async def _read(self) -> bytes | None:
+        return await anext(self._wire.requests, None)
+
+    def _raise_if_ending(self) -> None:
+        if self._wire.ending.is_set():
+            raise shutting_down()
