@@ -25,6 +25,8 @@ from memplane import (
     Put,
     Ref,
     Update,
+    WriteResult,
+    WriteResults,
     _replies,
 )
 from memplane.v1 import memory_service_pb2 as svc
@@ -32,6 +34,7 @@ from memplane_adapters.conformance.memories.trees import expression
 from memplane_adapters.contract import Filter
 
 MOST_PAGES = 300
+INGEST_ITEMS = 2
 DEFAULT_LIMIT = 50
 
 Place = tuple[str, ...]
@@ -167,7 +170,7 @@ class Removal(Shown):
 
 @dataclass(frozen=True, repr=False)
 class PutMany(Shown):
-    """Puts, with a request id that is the same for all stores."""
+    """Puts, with a request id that is the same for all stores; every other one goes over a stream."""
 
     items: Sequence[Item]
     number: int = 0
@@ -176,12 +179,25 @@ class PutMany(Shown):
     async def ask(self, side: Side) -> Any:
         """Send it."""
         puts = side.once(self, lambda: [item.put(side) for item in self.items])
-        return plain(
-            await side.door.client.put_many(
-                puts, atomic=self.atomic, request_id=side.request_id("put", self.number)
-            ),
-            side.versions,
-        )
+        request_id = side.request_id("put", self.number)
+        if self.number % 2 == 0 and not self.atomic:
+            results = await _ingested(side, puts, request_id)
+        else:
+            results = await side.door.client.put_many(
+                puts, atomic=self.atomic, request_id=request_id
+            )
+        return plain(results, side.versions)
+
+
+async def _ingested(side: Side, puts: Sequence[Put], ingest_id: str) -> WriteResults:
+    results: list[WriteResult] = []
+    await side.door.client.ingest(
+        puts,
+        ingest_id=ingest_id,
+        batch_items=INGEST_ITEMS,
+        on_ack=lambda ack: results.extend(ack.results),
+    )
+    return WriteResults(results)
 
 
 @dataclass(frozen=True, repr=False)
@@ -369,6 +385,12 @@ class Listing(Shown):
             truncated |= page.filter is not None and page.filter.truncated
             pages += 1
             assert pages <= MOST_PAGES, "a walk without an end"
+        if self.order is Order.KEY and not self.descending:
+            scan = side.scope(self.where.place).scan(
+                page_size=self.page_size, with_vectors=self.with_vectors, **self.where.given()
+            )
+            scanned = plain([memory async for memory in scan], side.versions)
+            assert scanned == rows, "a scan brings what a listing does"
         return {"memories": rows, "truncated": truncated}
 
 

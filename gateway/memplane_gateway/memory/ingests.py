@@ -53,11 +53,9 @@ class IngestNotes:
             _log.warning("an ingest is not noted", extra={"error": str(error)})
         return note
 
-    def close_soon(self, note: IngestNote, *, finished: bool) -> None:
-        """Note how far a stream came that has ended; `finished` when it came to its end."""
-        task = asyncio.get_running_loop().create_task(
-            note.close(finished=finished), context=contextvars.Context()
-        )
+    def keep_soon(self, note: IngestNote) -> None:
+        """Note how far a stream came that broke off, behind the back of a caller who is gone."""
+        task = asyncio.get_running_loop().create_task(note.keep(), context=contextvars.Context())
         self._ends.add(task)
         task.add_done_callback(self._ends.discard)
 
@@ -79,7 +77,7 @@ class IngestNote:
         self._revision = 0
         """Under which it was last written by this stream; 0: this stream has no say."""
         self._whole = True
-        self._noted = 0.0
+        self._noted = asyncio.get_running_loop().time()
         self._noting: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -105,11 +103,18 @@ class IngestNote:
             )
             self._noting.add_done_callback(self._forget_task)
 
-    async def close(self, *, finished: bool) -> None:
-        """The last word of its stream."""
+    async def keep(self) -> None:
+        """The last word of a stream that broke off."""
+        await self._end(self.acknowledged)
+
+    async def take_back(self) -> None:
+        """The last word of a stream that came to its end, before its caller hears of that."""
+        await self._end(0)
+
+    async def _end(self, acknowledged: int) -> None:
         if self._noting is not None:
             await asyncio.wait({self._noting})
-        await self._note(0 if finished else self.acknowledged)
+        await self._note(acknowledged)
 
     async def _note(self, acknowledged: int) -> None:
         if not self._revision:

@@ -46,7 +46,6 @@ class Streams:
         async with stream.step():
             note = await self._notes.open(caller, opening.ingest_id)
         previous: int | None = None
-        finished = False
         try:
             opened = pb.IngestOpened(acknowledged=note.acknowledged)
             await stream.send(pb.IngestMemoriesResponse(opened=opened))
@@ -59,9 +58,11 @@ class Streams:
                 whole = not any(result.HasField("error") for result in ack.results)
                 note.answered(batch.sequence, whole=whole)
                 await stream.send(pb.IngestMemoriesResponse(ack=ack))
-            finished = True
-        finally:
-            self._notes.close_soon(note, finished=finished)
+            async with stream.step():
+                await note.take_back()
+        except BaseException:
+            self._notes.keep_soon(note)
+            raise
 
     async def scan_memories(self, stream: Stream, caller: Caller) -> None:
         """Send page after page of a walk."""
