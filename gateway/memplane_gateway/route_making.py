@@ -23,7 +23,7 @@ from memplane_gateway.config import (
     place_of,
 )
 from memplane_gateway.control import ControlStore, Place
-from memplane_gateway.embedders import Embedder, create
+from memplane_gateway.embedders import Embedder, serving
 from memplane_gateway.layers import Layer, StackedKeyValueStore, StackedVectorStore, make_layers
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.leases import needs_leases
@@ -244,5 +244,5 @@ class RouteMaker:
 
     def _embedder(self, name: str) -> Embedder:
         if name not in self._embedders:
-            self._embedders[name] = create(self._settings.embedders[name])
+            self._embedders[name] = serving(self._settings.embedders[name])
         return self._embedders[name]

@@ -144,6 +144,8 @@ class Route:
         """Begin what goes on behind callers' backs. Raises StoreError of the control store."""
         if self.outbox is not None:
             await self.outbox.open()
+        if self.embedder is not None:
+            await self.embedder.open()
         await self._memories.open(self)
 
     def failure(self, error: StoreError | MemplaneError) -> MemplaneError:

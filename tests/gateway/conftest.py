@@ -1,11 +1,12 @@
-"""What the tests of the outbox share."""
+"""What the tests of the outbox and of the embedders share."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.gateway.endpoint import Endpoint
 from tests.gateway.flaky import House, hurry
 
 
@@ -21,3 +22,10 @@ async def house(tmp_path: Path, quick_replay: None) -> AsyncIterator[House]:
     made = await House(tmp_path).open()
     yield made
     await made.close()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    made = Endpoint()
+    yield made
+    made.stop()

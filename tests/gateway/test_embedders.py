@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import json
 import logging
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
+from tests.gateway.endpoint import KEY, OPENAI, SETTINGS, Endpoint, Reply, assert_right
 
 from memplane_adapters.contract import EmbeddingIdentity, Vector
 from memplane_gateway.embedders import (
     Embedder,
     EmbedderError,
     EmbedderReason,
-    EmbedderSettings,
     HashSettings,
     NoneSettings,
     OpenAISettings,
@@ -36,10 +29,7 @@ from memplane_gateway.embedders import (
 )
 from memplane_gateway.embedders.base import unit_vectors
 
-SETTINGS: TypeAdapter[Any] = TypeAdapter(EmbedderSettings)
-OPENAI: dict[str, Any] = {"provider": "openai", "model": "m", "dimension": 3}
 PATHS = {"PYTHONPATH": ":".join(sys.path)}
-KEY = "sk-very-secret-0123456789"
 TEXTS = st.text() | st.text(alphabet="aA ß'é猫お茶ไทยשمَ🎉\ufe0f\u200d\x00")
 
 
@@ -197,105 +187,12 @@ def test_unit_vectors_of_extreme_numbers() -> None:
 # --- openai -------------------------------------------------------------------------------------
 
 
-@dataclass
-class Reply:
-    """What the server answers instead of vectors."""
-
-    status: int = 200
-    body: Any = None
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-def numbers_of(text: str) -> list[float]:
-    """Three numbers of a text; nine times a unit vector at most."""
-    return [byte - 128.0 for byte in hashlib.sha256(text.encode()).digest()[:3]]
-
-
-class Endpoint:
-    """An OpenAI-compatible server on a free port."""
-
-    def __init__(self) -> None:
-        self.requests: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-        self.respond: Callable[[dict[str, Any]], Reply] = self.vectors
-        self.released = threading.Event()
-        endpoint = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                endpoint.requests.append(request)
-                endpoint.keys.append(self.headers["Authorization"])
-                known = self.path == "/v1/embeddings"
-                reply = endpoint.respond(request) if known else Reply(404)
-                body = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
-                self.send_response(reply.status)
-                for name, value in (reply.headers | {"Content-Length": str(len(body))}).items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body.encode("ascii"))
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.server.daemon_threads = True
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
-        self.thread.start()
-
-    def stop(self) -> None:
-        self.released.set()
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
-    def vectors(self, request: dict[str, Any]) -> Reply:
-        data = []
-        for index, text in enumerate(request["input"]):
-            numbers: Any = numbers_of(text)
-            if request["encoding_format"] == "base64":
-                numbers = base64.b64encode(np.array(numbers, "<f4").tobytes()).decode()
-            data.append({"object": "embedding", "index": index, "embedding": numbers})
-        return Reply(body={"object": "list", "data": data[::-1], "model": request["model"]})
-
-    def floats_only(self, request: dict[str, Any]) -> Reply:
-        if request["encoding_format"] == "base64":
-            return Reply(400, {"message": "base64 encoding is not currently supported"})
-        return self.vectors(request)
-
-    def hang(self, request: dict[str, Any]) -> Reply:
-        self.released.wait(30)
-        return Reply(500)
-
-    def embedder(self, **given_settings: Any) -> Embedder:
-        values = OPENAI | {"base_url": f"{self.address}/v1/"} | given_settings
-        return create(SETTINGS.validate_python(values))
-
-
-@pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
-    made = Endpoint()
-    yield made
-    made.stop()
-
-
 async def failure(embedder: Embedder) -> EmbedderError:
     with pytest.raises(EmbedderError) as caught:
         await embedder.embed(["tea"])
     await embedder.close()
     assert KEY not in repr(caught.value)
     return caught.value
-
-
-def assert_right(texts: list[str], vectors: list[Vector | None]) -> None:
-    for text, vector in zip(texts, vectors, strict=True):
-        expected = np.array(numbers_of(text))
-        assert vector is not None
-        assert vector.dtype == np.float32
-        np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), rtol=1e-5)
 
 
 async def test_openai_sends_batches_and_keeps_the_order(endpoint: Endpoint) -> None:
@@ -348,7 +245,8 @@ async def test_openai_zero_vector_is_none(endpoint: Endpoint) -> None:
 REASONS = {
     "misconfigured": (301, 401, 403, 404),
     "refused": (400, 413, 422),
-    "unavailable": (429, 500, 502, 503, 599),
+    "exhausted": (429,),
+    "unavailable": (500, 502, 503, 599),
 }
 
 
@@ -362,7 +260,7 @@ async def test_openai_refusals(
     endpoint.respond = lambda request: Reply(status, said)
     with caplog.at_level(logging.DEBUG):
         error = await failure(endpoint.embedder(api_key=KEY))
-    retryable = reason == "unavailable"
+    retryable = reason in ("unavailable", "exhausted")
     assert (error.reason, error.retryable, error.retry_after) == (reason, retryable, None)
     assert f"HTTP {status}" in error.message
     assert "some_code" not in error.message
@@ -394,7 +292,7 @@ async def test_openai_retry_after(endpoint: Endpoint, header: str, seconds: floa
         header = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
     endpoint.respond = lambda request: Reply(429, headers={"Retry-After": header})
     error = await failure(endpoint.embedder())
-    assert (error.reason, error.retryable) == ("unavailable", True)
+    assert (error.reason, error.retryable) == ("exhausted", True)
     assert error.retry_after == (None if seconds is None else pytest.approx(seconds, rel=0.1))
 
 
@@ -431,7 +329,7 @@ NOT_FINITE: list[Any] = [[1, float("nan"), 3], [1, float("inf"), 3], [1, 10**400
 async def test_openai_nonsense(endpoint: Endpoint, body: Any) -> None:
     endpoint.respond = lambda request: Reply(body=body)
     error = await failure(endpoint.embedder())
-    assert error.reason is EmbedderReason.UNAVAILABLE
+    assert error.reason is EmbedderReason.PROTOCOL
     assert not error.retryable
 
 

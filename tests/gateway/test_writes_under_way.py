@@ -25,7 +25,7 @@ from memplane_adapters.contract import (
 from memplane_adapters.embedded import ADAPTER, EmbeddedSettings
 from memplane_gateway.analysis import Analyzer
 from memplane_gateway.clock import Clock
-from memplane_gateway.embedders import EmbedderError, EmbedderReason
+from memplane_gateway.embedders import EmbedderError, EmbedderReason, Role
 from memplane_gateway.errors import Reason
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.memories import Memories
@@ -44,13 +44,17 @@ class Embedder:
     identity = EmbeddingIdentity("test", "test", 2)
     knows_meaning = True
     accepts_text = True
+    tells_roles = False
     notice = ""
 
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
         self.fails = False
 
-    async def embed(self, texts: Sequence[str]) -> list[Vector | None]:
+    async def open(self) -> None:
+        """Nothing to begin."""
+
+    async def embed(self, texts: Sequence[str], role: Role = Role.MEMORY) -> list[Vector | None]:
         self.calls.append(list(texts))
         if self.fails:
             raise EmbedderError("down", reason=EmbedderReason.UNAVAILABLE, retryable=True)

@@ -12,11 +12,22 @@ import numpy.typing as npt
 from memplane_adapters.contract import EmbeddingIdentity, Vector
 
 
+class Role(StrEnum):
+    """What a text is; some models make another vector of a query than of what it is to find."""
+
+    MEMORY = "memory"
+    QUERY = "query"
+
+
 class EmbedderReason(StrEnum):
     """Why an embedder gave no vectors."""
 
     UNAVAILABLE = "unavailable"
-    """It does not answer, is overloaded, or answers nonsense."""
+    """It does not answer, or is out of order."""
+    EXHAUSTED = "exhausted"
+    """It is asked too often."""
+    PROTOCOL = "protocol"
+    """It gave an answer that cannot be right."""
     MISCONFIGURED = "misconfigured"
     """The configuration is wrong, and waiting does not help: key, address, model."""
     REFUSED = "refused"
@@ -43,6 +54,15 @@ class EmbedderError(Exception):
         self.retryable = retryable
         self.retry_after = retry_after
 
+    def again(self, *, retry_after: float | None = None) -> EmbedderError:
+        """The same failure for one more caller, perhaps with other seconds to wait."""
+        return EmbedderError(
+            self.message,
+            reason=self.reason,
+            retryable=self.retryable,
+            retry_after=self.retry_after if retry_after is None else retry_after,
+        )
+
 
 class Embedder(Protocol):
     """Makes vectors of texts."""
@@ -67,7 +87,16 @@ class Embedder(Protocol):
         """A sentence for users, at start and with the first search; empty if there is none."""
         ...
 
-    async def embed(self, texts: Sequence[str]) -> list[Vector | None]:
+    @property
+    def tells_roles(self) -> bool:
+        """Whether a query's vector may differ from that of a memory with the same text."""
+        ...
+
+    async def open(self) -> None:
+        """Begin what takes long, such as loading a model, and do not wait for it. Idempotent."""
+        ...
+
+    async def embed(self, texts: Sequence[str], role: Role = Role.MEMORY) -> list[Vector | None]:
         """One vector of length 1 for each text, or None where there is nothing to make it of.
 
         Raises EmbedderError, and nothing else but CancelledError.
@@ -77,6 +106,42 @@ class Embedder(Protocol):
     async def close(self) -> None:
         """Let go of connections. Idempotent; a later `embed` makes new ones."""
         ...
+
+
+class Around:
+    """An embedder around another one; on its own it adds nothing."""
+
+    def __init__(self, inner: Embedder) -> None:
+        self._inner = inner
+
+    @property
+    def identity(self) -> EmbeddingIdentity:
+        return self._inner.identity
+
+    @property
+    def knows_meaning(self) -> bool:
+        return self._inner.knows_meaning
+
+    @property
+    def accepts_text(self) -> bool:
+        return self._inner.accepts_text
+
+    @property
+    def notice(self) -> str:
+        return self._inner.notice
+
+    @property
+    def tells_roles(self) -> bool:
+        return self._inner.tells_roles
+
+    async def open(self) -> None:
+        await self._inner.open()
+
+    async def embed(self, texts: Sequence[str], role: Role = Role.MEMORY) -> list[Vector | None]:
+        return await self._inner.embed(texts, role)
+
+    async def close(self) -> None:
+        await self._inner.close()
 
 
 def unit_vectors(rows: npt.NDArray[np.float64]) -> list[Vector | None]:

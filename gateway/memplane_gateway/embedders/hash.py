@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from memplane_adapters.contract import EmbeddingIdentity, Vector
 from memplane_gateway.analysis import words
 from memplane_gateway.analysis.stop_words import ENGLISH
-from memplane_gateway.embedders.base import unit_vectors
+from memplane_gateway.embedders.base import Role, unit_vectors
 
 _VERSION: Final = f"{words.VERSION}/grams-1"
 """Its second half rises when the same words make other vectors."""
@@ -59,6 +59,7 @@ class HashEmbedder:
 
     knows_meaning: Final = False
     accepts_text: Final = True
+    tells_roles: Final = False
     notice: Final = (
         "The embedder 'hash' matches words, not meaning: 'What does she drink?' does not find 'She "
         "prefers tea'. One line under `embedders:` changes that, for example {provider: openai, "
@@ -68,7 +69,10 @@ class HashEmbedder:
     def __init__(self, settings: HashSettings) -> None:
         self.identity: Final = EmbeddingIdentity("hash", _VERSION, settings.dimension)
 
-    async def embed(self, texts: Sequence[str]) -> list[Vector | None]:
+    async def open(self) -> None:
+        """Nothing to begin."""
+
+    async def embed(self, texts: Sequence[str], role: Role = Role.MEMORY) -> list[Vector | None]:  # noqa: ARG002
         """None for a text without a word."""
         if sum(map(len, texts)) <= _ON_THE_LOOP:
             return _embed(texts, self.identity.dimension)

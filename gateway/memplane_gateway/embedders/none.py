@@ -8,7 +8,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from memplane_adapters.contract import EmbeddingIdentity, Vector
-from memplane_gateway.embedders.base import EmbedderError, EmbedderReason
+from memplane_gateway.embedders.base import EmbedderError, EmbedderReason, Role
 
 
 class NoneSettings(BaseModel):
@@ -25,12 +25,16 @@ class NoneEmbedder:
 
     knows_meaning: Final = True
     accepts_text: Final = False
+    tells_roles: Final = False
     notice: Final = ""
 
     def __init__(self, settings: NoneSettings) -> None:
         self.identity: Final = EmbeddingIdentity("client", "", settings.dimension)
 
-    async def embed(self, texts: Sequence[str]) -> list[Vector | None]:
+    async def open(self) -> None:
+        """Nothing to begin."""
+
+    async def embed(self, texts: Sequence[str], role: Role = Role.MEMORY) -> list[Vector | None]:  # noqa: ARG002
         """Nothing for nothing; text is an error."""
         if not texts:
             return []

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from memplane_adapters.contract import EmbeddingIdentity, Vector
-from memplane_gateway.embedders.base import EmbedderError, EmbedderReason, unit_vectors
+from memplane_gateway.embedders.base import EmbedderError, EmbedderReason, Role, unit_vectors
+from memplane_gateway.embedders.cache import CACHE_BYTES
 
 if TYPE_CHECKING:
     import httpx
@@ -60,7 +61,22 @@ class OpenAISettings(BaseModel):
         allow_inf_nan=False,
         description="For one request, from connecting to the last byte.",
     )
+    send_dimensions: bool = Field(
+        default=False,
+        description="Whether to ask the model for vectors of `dimension` numbers. Few models can "
+        "shorten theirs, and many endpoints refuse the field.",
+    )
     max_batch: int = Field(default=128, ge=1, le=2_048, description="Most texts in one request.")
+    max_batch_bytes: int = Field(
+        default=256 * 1024,
+        ge=1,
+        le=2**30,
+        description="Most bytes of the texts in one request; a longer text goes alone.",
+    )
+    max_parallel: int = Field(
+        default=4, ge=1, le=32, description="Most requests under way at a time, for each role."
+    )
+    cache_bytes: int = CACHE_BYTES
 
     @field_validator("base_url")
     @classmethod
@@ -92,6 +108,7 @@ class OpenAIEmbedder:
 
     knows_meaning: Final = True
     accepts_text: Final = True
+    tells_roles: Final = False
     notice: Final = ""
 
     def __init__(self, settings: OpenAISettings) -> None:
@@ -103,7 +120,10 @@ class OpenAIEmbedder:
         # base64 is a quarter of the bytes; None until the endpoint has shown whether it takes it.
         self._base64: bool | None = None
 
-    async def embed(self, texts: Sequence[str]) -> list[Vector | None]:
+    async def open(self) -> None:
+        """Nothing to begin: connections are made when they are used."""
+
+    async def embed(self, texts: Sequence[str], role: Role = Role.MEMORY) -> list[Vector | None]:  # noqa: ARG002
         """None for a text of blanks, which endpoints refuse."""
         made: list[Vector | None] = [None] * len(texts)
         asked = [place for place, text in enumerate(texts) if text.strip()]
@@ -137,11 +157,13 @@ class OpenAIEmbedder:
     async def _post(self, texts: list[str], *, in_base64: bool) -> httpx.Response:
         import httpx
 
-        body = {
+        body: dict[str, Any] = {
             "model": self._settings.model,
             "input": texts,
             "encoding_format": "base64" if in_base64 else "float",
         }
+        if self._settings.send_dimensions:
+            body["dimensions"] = self._settings.dimension
         try:
             async with asyncio.timeout(self._settings.timeout_seconds):
                 return await self._connection().post(self._url, json=body)
@@ -181,7 +203,7 @@ class OpenAIEmbedder:
             case 429 if code == "insufficient_quota":
                 says, reason = "says that the quota is used up", EmbedderReason.MISCONFIGURED
             case 429:
-                says, reason = "is asked too often", EmbedderReason.UNAVAILABLE
+                says, reason = "is asked too often", EmbedderReason.EXHAUSTED
             case 400 | 413 | 422:
                 says = "does not take these texts (too long?) or the model"
                 reason = EmbedderReason.REFUSED
@@ -189,7 +211,7 @@ class OpenAIEmbedder:
                 says, reason = "is out of order", EmbedderReason.UNAVAILABLE
             case _:
                 says, reason = "answers otherwise than expected", EmbedderReason.MISCONFIGURED
-        retryable = reason is EmbedderReason.UNAVAILABLE
+        retryable = reason in {EmbedderReason.UNAVAILABLE, EmbedderReason.EXHAUSTED}
         return self._error(
             f"{says} (HTTP {status})",
             reason=reason,
@@ -215,9 +237,9 @@ class OpenAIEmbedder:
             rows = {item.get("index", place): item for place, item in enumerate(data)}
             found = [_numbers(rows[place]["embedding"]) for place in range(len(data))]
         except _MALFORMED as error:
-            raise self._error("does not answer in the form of OpenAI's endpoint") from error
+            raise self._nonsense("does not answer in the form of OpenAI's endpoint") from error
         if len(found) != count:
-            raise self._error(f"gave {len(found)} vectors for {count} texts")
+            raise self._nonsense(f"gave {len(found)} vectors for {count} texts")
         for row in found:
             if row.shape != (self._settings.dimension,):
                 # Callers get to read this one, so it does not say where the endpoint is.
@@ -228,8 +250,11 @@ class OpenAIEmbedder:
                 )
         made = np.stack(found)
         if not np.isfinite(made).all():
-            raise self._error("gave a vector with a number that is not finite")
+            raise self._nonsense("gave a vector with a number that is not finite")
         return made
+
+    def _nonsense(self, says: str) -> EmbedderError:
+        return self._error(says, reason=EmbedderReason.PROTOCOL)
 
     def _error(
         self,

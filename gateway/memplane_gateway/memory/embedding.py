@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from memplane_adapters.contract import EmbeddingIdentity, Vector
-from memplane_gateway.embedders import Embedder, EmbedderError, EmbedderReason
+from memplane_gateway.embedders import Embedder, EmbedderError, EmbedderReason, Role
 from memplane_gateway.errors import Code, MemplaneError, Reason
 
 _log = logging.getLogger(__name__)
@@ -45,7 +45,9 @@ class TextVectors:
         """What a caller should know about the vectors; empty for nothing."""
         return self._embedder.notice if self._embedder else ""
 
-    async def of(self, texts: Collection[str]) -> Mapping[str, Vector | None]:
+    async def of(
+        self, texts: Collection[str], role: Role = Role.MEMORY
+    ) -> Mapping[str, Vector | None]:
         """The vector of each text; None for a text that has none. Empty where texts are not taken.
 
         Raises UNAVAILABLE, FAILED_PRECONDITION or RESOURCE_EXHAUSTED as the embedder fails.
@@ -54,7 +56,7 @@ class TextVectors:
             return {}
         ordered = sorted(texts)
         try:
-            vectors = await self._embedder.embed(ordered)
+            vectors = await self._embedder.embed(ordered, role)
         except EmbedderError as error:
             _log.warning(
                 "embedder failed",
@@ -91,6 +93,22 @@ class TextVectors:
                     Reason.INVALID_REQUEST,
                     f"{self._route}: the embedder does not take this text; shorten it",
                     metadata=metadata,
+                )
+            case EmbedderReason.PROTOCOL:
+                return MemplaneError(
+                    Code.UNAVAILABLE,
+                    Reason.BACKEND_PROTOCOL,
+                    f"{self._route}: the embedder gave an answer that cannot be right; the gateway's "
+                    "log says which",
+                    metadata=metadata,
+                )
+            case EmbedderReason.EXHAUSTED:
+                return MemplaneError(
+                    Code.RESOURCE_EXHAUSTED,
+                    Reason.EMBEDDER_UNAVAILABLE,
+                    f"{self._route}: the embedder is asked too often; try again later",
+                    metadata=metadata,
+                    retry_after=error.retry_after,
                 )
             case EmbedderReason.UNAVAILABLE:
                 return MemplaneError(

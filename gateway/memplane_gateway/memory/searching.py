@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from memplane_adapters.contract import Address, Order, Query, Scan, Scope, Vector
 from memplane_gateway.clock import Clock
+from memplane_gateway.embedders import Role
 from memplane_gateway.errors import Code, MemplaneError, Reason, Violation, invalid, unimplemented
 from memplane_gateway.limits import MAX_PAGE_ITEMS, SCAN_BYTES
 from memplane_gateway.memory.candidates import (
@@ -290,7 +291,7 @@ class Searcher:
                 f"{self._route}: this route has no embedder for texts; send a vector",
                 metadata={"route": self._route},
             )
-        return (await self._vectors.of({search.text}))[search.text]
+        return (await self._vectors.of({search.text}, Role.QUERY))[search.text]
 
     async def _vector_like(self, address: Address, now: int) -> Vector:
         """The vector of a memory. Raises NOT_FOUND, or FAILED_PRECONDITION when it has none."""

@@ -118,7 +118,7 @@ def write(text: str, name: str = "memplane.yaml") -> None:
             "embedders:\n  e: {provider: openapi}\n",
             (
                 'memplane.yaml:2: embedders.e.provider: no provider "openapi" '
-                '(did you mean "openai"?; there are: hash, none, openai)'
+                '(did you mean "openai"?; there are: fastembed, hash, none, openai)'
             ),
         ),
         (
