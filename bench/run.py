@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parts = {
         "echo": effort,
         "startup": effort,
-        "ingest": effort,
+    parts = {name: effort for name in ("echo", "startup", "embedding", "ingest")}
+    parts["kv"] = [*effort, "--stores", given.stores]
         "kv": [*effort, "--stores", given.stores],
     }
     data = given.data or (Path(os.environ[DATA]) if os.environ.get(DATA) else None)

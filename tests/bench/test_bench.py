@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import echo, kv, locomo, measure, process, report, startup, stores
+from bench import echo, embedding, kv, locomo, measure, process, report, startup, stores
 from bench.conversations import dia_ids, read_directory
 from bench.direct_values import DIRECT_VALUES
 
@@ -110,6 +110,19 @@ def test_recall(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     printed = capsys.readouterr().out
     assert "recall@k" in printed
     assert "\x1b" not in printed, "plain where there is no terminal"
+
+
+def test_embedding() -> None:
+    effort = embedding.Effort(callers=(2,), calls=2, hits=4, repeats=1)
+    rows = embedding.run(effort)["rows"]
+    assert [row["what"] for row in rows] == [
+        "all at once, each call alone",
+        "all at once, batches",
+        "one at a time, each call alone",
+        "one at a time, batches",
+        "the cache",
+    ]
+    assert all(row["per_second"] > 0 for row in rows)
 
 
 def test_echo(capsys: pytest.CaptureFixture[str]) -> None:

@@ -196,7 +196,7 @@ def _load(settings: FastEmbedSettings, loading: Future[TextEmbedding]) -> None:
     try:
         model = _from_disk(settings) if settings.model_path else _from_cache(settings)
     except EmbedderError as error:
-        _LOG.error(error.message)
+        _LOG.error(error.message, extra={"cause": str(error.__cause__)})  # noqa: TRY400 (a sentence)
         loading.set_exception(error)
     except BaseException as error:  # noqa: BLE001 (goes to those who wait)
         loading.set_exception(error)
@@ -210,7 +210,7 @@ def _from_disk(settings: FastEmbedSettings) -> TextEmbedding:
         return _model(settings)
     except Exception as error:
         raise EmbedderError(
-            f"the model {settings.model!r} cannot be loaded from {settings.model_path}: {error}",
+            f"the model {settings.model!r} cannot be loaded from {settings.model_path}",
             reason=EmbedderReason.MISCONFIGURED,
         ) from error
 
@@ -227,8 +227,7 @@ def _from_cache(settings: FastEmbedSettings) -> TextEmbedding:
         return _model(settings)
     except Exception as error:
         raise EmbedderError(
-            f"the model {settings.model!r} is not in {settings.cache_dir} and cannot be downloaded: "
-            f"{error}",
+            f"the model {settings.model!r} is not in {settings.cache_dir} and cannot be downloaded",
             reason=EmbedderReason.UNAVAILABLE,
             retryable=True,
             retry_after=_LOAD_AGAIN_SECONDS,
