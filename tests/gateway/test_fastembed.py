@@ -6,6 +6,7 @@ import asyncio
 import logging
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from memplane_gateway.embedders import (
     FastEmbedSettings,
     Role,
     create,
+    fastembed,
     serving,
 )
 
@@ -140,6 +142,28 @@ async def test_a_model_that_cannot_be_downloaded(
     assert "model is being downloaded" in caplog.text
     # The next call tries again.
     assert (await failure(embedder)).reason is EmbedderReason.UNAVAILABLE
+
+
+async def test_a_call_does_not_wait_for_a_long_download(
+    bge: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    load = fastembed._model
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        go.wait(30)
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(fastembed, "_model", slow)
+    monkeypatch.setattr(fastembed, "_LOADING_SECONDS", 0.01)
+    embedder = embedder_of(bge)
+    with pytest.raises(EmbedderError, match="still being loaded") as caught:
+        await embedder.embed(["tea"])
+    assert (caught.value.reason, caught.value.retryable) == ("unavailable", True)
+    monkeypatch.setattr(fastembed, "_LOADING_SECONDS", 30.0)
+    go.set()
+    assert len(await embedder.embed(["tea"])) == 1
+    await embedder.close()
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def create(settings: EmbedderSettings) -> Embedder:
 def serving(settings: EmbedderSettings) -> Embedder:
     """The same for many callers: with batches across their calls, and a cache. Does no I/O.
 
-    `hash` is as fast as either, and `none` has no texts.
+    `hash` takes microseconds, and `none` takes no texts.
     """
     embedder = create(settings)
     match settings:

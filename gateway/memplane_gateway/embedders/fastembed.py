@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 INSTALL: Final = 'pip install "memplane-gateway[fastembed]"'
+_LOADING_SECONDS: Final = 10.0
+"""How long a call waits for the model; a download may take minutes."""
+_STILL_LOADING_SECONDS: Final = 1.0
 _LOAD_AGAIN_SECONDS: Final = 30.0
 _AT_ONCE: Final = 16
 """Texts in one run of the model, which computes each as long as the longest of them."""
@@ -156,8 +159,17 @@ class FastEmbedder:
 
     async def _loaded(self) -> TextEmbedding:
         loading = self._load()
+        loaded = asyncio.wrap_future(loading)
+        loaded.add_done_callback(_heard)
+        if not (await asyncio.wait({loaded}, timeout=_LOADING_SECONDS))[0]:
+            raise EmbedderError(
+                f"the model {self._settings.model!r} is still being loaded or downloaded",
+                reason=EmbedderReason.UNAVAILABLE,
+                retryable=True,
+                retry_after=_STILL_LOADING_SECONDS,
+            )
         try:
-            return await asyncio.shield(asyncio.wrap_future(loading))
+            return loaded.result()
         except EmbedderError:
             if self._loading is loading:
                 self._loading = None  # the next call tries again
@@ -191,12 +203,18 @@ class FastEmbedder:
         return made
 
 
+def _heard(loaded: asyncio.Future[TextEmbedding]) -> None:
+    """Keeps asyncio from complaining about a failure that came when nobody waited any more."""
+    if not loaded.cancelled():
+        loaded.exception()
+
+
 def _load(settings: FastEmbedSettings, loading: Future[TextEmbedding]) -> None:
     loading.set_running_or_notify_cancel()
     try:
         model = _from_disk(settings) if settings.model_path else _from_cache(settings)
     except EmbedderError as error:
-        _LOG.error(error.message, extra={"cause": str(error.__cause__)})  # noqa: TRY400 (a sentence)
+        _LOG.error(error.message, extra={"cause": str(error.__cause__)})
         loading.set_exception(error)
     except BaseException as error:  # noqa: BLE001 (goes to those who wait)
         loading.set_exception(error)
@@ -240,7 +258,8 @@ def _model(settings: FastEmbedSettings, *, local_files_only: bool = False) -> Te
 
     # It logs to stderr in a form of its own; what it says goes where all else goes.
     logger.remove()
-    logger.add(_logged, level="INFO" if local_files_only else "WARNING", filter="fastembed")
+    level = "CRITICAL" if local_files_only else "WARNING"  # no file yet is no news
+    logger.add(_logged, level=level, format="{message}", filter="fastembed")
     return TextEmbedding(
         settings.model,
         cache_dir=str(settings.cache_dir),
@@ -251,7 +270,7 @@ def _model(settings: FastEmbedSettings, *, local_files_only: bool = False) -> Te
 
 
 def _logged(message: str) -> None:
-    _LOG.info("fastembed: %s", message.strip())
+    _LOG.warning("fastembed: %s", message.strip())
 
 
 def _other_dimension(model: str, gives: int, configured: int) -> str:
