@@ -34,13 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     shared = [] if given.memplane is None else ["--memplane", str(given.memplane)]
     effort = ["--quick"] if given.quick else []
-    parts = {
-        "echo": effort,
-        "startup": effort,
-    parts = {name: effort for name in ("echo", "startup", "embedding", "ingest")}
+    parts = dict.fromkeys(("echo", "startup", "embedding", "ingest"), effort)
     parts["kv"] = [*effort, "--stores", given.stores]
-        "kv": [*effort, "--stores", given.stores],
-    }
     data = given.data or (Path(os.environ[DATA]) if os.environ.get(DATA) else None)
     if data is not None:
         parts["locomo"] = [*effort, "--data", str(data), "--stores", given.stores]
