@@ -39,8 +39,10 @@ _SEARCHES = (
     "test_weights.py",
 )
 _MIDDLE = (
+    "test_ingesting.py",
     "test_namespace_lists.py",
     "test_purging.py",
+    "test_scanning.py",
     "test_search_pages.py",
     "test_statistics.py",
 )
@@ -94,15 +96,15 @@ def _number(item: pytest.Item) -> int:
 
 @pytest.fixture
 def random_filters(request: pytest.FixtureRequest, door_name: str, kind: Kind) -> int:
-    """2,000 for the first store, 400 for others; other kinds, and the other door, have 200.
+    """1,000 for the first store, 250 for others; other kinds, and the other door, have 100.
 
     Others are asked some hundreds more without a gateway, and by `make parity`.
     """
     if THOROUGH:
         return 2000
     if door_name != IN_PROCESS or kind is not Kind.SEMANTIC:
-        return 200
-    return 2000 if request.node.callspec.params["arrange"] is STORES[0] else 400
+        return 100
+    return 1000 if request.node.callspec.params["arrange"] is STORES[0] else 250
 
 
 @pytest.fixture(scope="session", params=STORES, ids=str)
