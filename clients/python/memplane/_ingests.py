@@ -9,7 +9,14 @@ from typing import Final
 
 from memplane import _replies, _requests, _values
 from memplane._enums import Durability, Outcome
-from memplane._errors import Code, Internal, InvalidArgument, MemplaneError, Unavailable
+from memplane._errors import (
+    Code,
+    DeadlineExceeded,
+    Internal,
+    InvalidArgument,
+    MemplaneError,
+    Unavailable,
+)
 from memplane._ids import uuid7
 from memplane._inputs import Put
 from memplane._models import Memory, WriteResult, WriteResults
@@ -141,14 +148,20 @@ class Tries:
         """It got on."""
         self._tries = 0
 
-    def pause(self, error: MemplaneError) -> float:
-        """Seconds to wait before another stream. Raises the error when there is to be none."""
+    def pause(self, error: MemplaneError, left: float | None) -> float:
+        """Seconds to wait before another stream, of those that are left.
+
+        Raises the error when there is to be none, DeadlineExceeded when there is no time for it.
+        """
         self._tries += 1
         worth = error.code in _WORTH_RESUMING or error.retry_after is not None
         if not worth or self._tries > _TRIES or error.reason == "CLIENT_CLOSED":
             raise error
         pause = min(_LONGEST_PAUSE_SECONDS, 0.1 * 2.0**self._tries) * random.uniform(0.5, 1.0)  # noqa: S311
-        return max(pause, error.retry_after or 0.0)
+        pause = max(pause, error.retry_after or 0.0)
+        if left is not None and pause >= left:
+            raise DeadlineExceeded(f"the timeout of the whole passed: {error.message}") from error
+        return pause
 
 
 class Ingest:
@@ -219,10 +232,10 @@ class Ingest:
         self._count(results, batch.start)
         return IngestAck(batch.sequence, batch.start, results)
 
-    def pause(self, error: MemplaneError) -> float:
-        """As in Tries; the error has a note on how far the ingest came."""
+    def pause(self, error: MemplaneError, left: float | None) -> float:
+        """As in Tries; what is raised has a note on how far the ingest came."""
         try:
-            return self._tries.pause(error)
+            return self._tries.pause(error, left)
         except MemplaneError as last:
             last.add_note(
                 f"{self._answered} memories of the ingest {self.id!r} were answered before; with "

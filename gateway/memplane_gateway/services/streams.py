@@ -23,8 +23,7 @@ from memplane_gateway.wire.replies import write_item_error
 from memplane_gateway.wire.rpc import Stream
 from memplane_gateway.wire.violations import Violations
 
-_ENDS_STREAM = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED)
-"""Of one item's error: the batch is to be sent again."""
+_PASSES = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED)
 
 
 class Streams:
@@ -99,7 +98,7 @@ class Streams:
                 lambda route, part: route.memories.put(caller, part, spool=asked is None),
             )
         for each in written:
-            if each.error is not None and each.error.code in _ENDS_STREAM:
+            if each.error is not None and _may_pass(each.error):
                 raise each.error
         done = dict(
             zip((put.index for put in puts), zip(written, routes, strict=True), strict=True)
@@ -142,6 +141,11 @@ class Streams:
             else:
                 puts.append(put)
         return puts, refused
+
+
+def _may_pass(error: MemplaneError) -> bool:
+    """Whether an item was refused for reasons that are not its own: the batch is to be sent again."""
+    return error.code in _PASSES or error.retry_after is not None
 
 
 def _read_opening(

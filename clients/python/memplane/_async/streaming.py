@@ -10,7 +10,7 @@ from memplane import _ingests, _replies, _requests, _values
 from memplane._async.connection import MEMORY_SERVICE, AsyncBase, AsyncConnection
 from memplane._async.transport import AsyncStream
 from memplane._enums import Durability, Kind, to_wire
-from memplane._errors import DeadlineExceeded, MemplaneError, Unavailable
+from memplane._errors import MemplaneError, Unavailable
 from memplane._filter_dicts import FilterLike, filter_message
 from memplane._inputs import Put
 from memplane._models import FilterReport, Memory
@@ -80,7 +80,7 @@ class AsyncStreaming(AsyncBase):
                 await stream.receive()
                 return ingest.result()
             except MemplaneError as error:
-                await AsyncWaiting.pause(clock.bounded(ingest.pause(error), error))
+                await AsyncWaiting.pause(ingest.pause(error, clock.left()))
             finally:
                 stream.cancel()
 
@@ -166,7 +166,7 @@ class AsyncMemoryScan:
                     self._request.page_token = chunk.next_page_token
                     last = not chunk.next_page_token
             except MemplaneError as error:
-                await AsyncWaiting.pause(clock.bounded(tries.pause(error), error))
+                await AsyncWaiting.pause(tries.pause(error, clock.left()))
             finally:
                 stream.cancel()
 
@@ -193,16 +193,6 @@ class _Clock:
         if self._end is None or self._seconds is None or self._seconds <= 0:
             return self._seconds  # which is refused where it is none
         return max(0.001, self._end - time.monotonic())
-
-    def bounded(self, pause: float, error: MemplaneError) -> float:
-        """A pause, where there is time for it. Raises the error where there is none."""
-        if self._end is not None and time.monotonic() + pause >= self._end:
-            raise (
-                error
-                if isinstance(error, DeadlineExceeded)
-                else DeadlineExceeded("the timeout of the whole passed")
-            ) from error
-        return pause
 
 
 async def _next_batch(
