@@ -257,12 +257,47 @@ class Family:
         by_words = of(
             Search,
             self._wheres,
-            st.just(Mode.KEYWORD),
+            st.sampled_from((Mode.KEYWORD, Mode.HYBRID)),
             text=st.sampled_from(given.QUESTIONS),
             limit=st.just(1000),  # of words the match set is compared, which a limit would cut
             window=given.windows,
+            importance_weight=st.sampled_from((0.0, 0.0, 0.5)),
         )
-        return brief(st.one_of(by_vector, by_text, by_words, recent))
+        return brief(st.one_of(by_vector, by_text, by_words, recent, self._reranked))
+
+    @cached_property
+    def _reranked(self) -> st.SearchStrategy[Search]:
+        """Searches by vector whose hits the gateway ranks anew, and such by another memory's."""
+        questions = (
+            {"vector": given.some_vector},
+            {"text": st.sampled_from(given.QUESTIONS)},
+            {"like": self._names},
+        )
+        weighed = [
+            of(
+                Search,
+                self._wheres,
+                st.just(Mode.VECTOR),
+                limit=given.limits,
+                min_relevance=given.floors,
+                half_life=st.sampled_from((None, 60.0, 3600.0)),
+                importance_weight=st.sampled_from((0.0, 0.3, 1.0)),
+                exact=st.booleans(),
+                **question,
+            )
+            for question in questions
+        ]
+        # A limit would cut what the order decides, which is not compared.
+        diverse = of(
+            Search,
+            self._wheres,
+            st.just(Mode.VECTOR),
+            vector=given.some_vector,
+            limit=st.just(1000),
+            diversity=st.sampled_from((0.3, 1.0)),
+            half_life=st.sampled_from((None, 3600.0)),
+        )
+        return st.one_of(*weighed, diverse)
 
     # --- what is refused ----------------------------------------------------------------------
 

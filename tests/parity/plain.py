@@ -69,12 +69,17 @@ class Near:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Hits in order. `limit` and `floor` (min_relevance) are those of the query."""
+    """Hits in order. `limit` and `floor` (min_relevance) are those of the query.
+
+    Where they do not come `by_relevance`, the order is not compared: each hit of it follows from all
+    before, so that two that may be swapped change the rest.
+    """
 
     hits: list[dict[str, Any]]
     limit: int
     floor: float | None
     mode: Mode
+    by_relevance: bool = True
 
     def __repr__(self) -> str:
         return repr([(hit["memory"]["ref"], hit["relevance"]) for hit in self.hits])
@@ -146,11 +151,19 @@ def _fields(given: Any, versions: Versions) -> dict[str, Any]:
     return made
 
 
-def ranking(given: SearchResult, versions: Versions, *, limit: int, floor: float | None) -> Any:
+def ranking(
+    given: SearchResult,
+    versions: Versions,
+    *,
+    limit: int,
+    floor: float | None,
+    by_relevance: bool = True,
+) -> Any:
     """The plain form of a search result, whose hits may be swapped where they are equally good."""
-    assert _ordered(given), f"not in the order of its own numbers: {given}"
+    if by_relevance:
+        assert _ordered(given), f"not in the order of its own numbers: {given}"
     made = plain(given, versions)
-    made["hits"] = Ranking(made["hits"], limit, floor, given.mode)
+    made["hits"] = Ranking(made["hits"], limit, floor, given.mode, by_relevance)
     return made
 
 
@@ -253,7 +266,7 @@ def _ranking_differences(left: Ranking, right: Ranking, path: str) -> Iterator[D
             yield from differences(ours[ref]["memory"], theirs[ref]["memory"], where)
         else:
             yield from differences(ours[ref], theirs[ref], where)
-    if not words:
+    if not words and left.by_relevance:
         yield from _swapped(ours, [ref for ref in theirs if ref in ours], path)
 
 

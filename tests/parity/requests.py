@@ -280,13 +280,25 @@ class Search(Shown):
     window: tuple[datetime | None, datetime | None] = (None, None)
     exact: bool = False
     with_vectors: bool = False
+    like: Name | None = None
+    """Of the kind that is searched, whatever its own is."""
+    half_life: float | None = None
+    importance_weight: float = 0.0
+    diversity: float = 0.0
 
     async def ask(self, side: Side) -> Any:
         """Send it."""
+        like = None
+        if self.like is not None:
+            like = dataclasses.replace(self.like, kind=self.where.kind).ref(side)
         result = await side.scope(self.where.place).search(
             self.text,
             mode=self.mode,
             vector=vector(self.vector),
+            like=like,
+            recency_half_life=self.half_life,
+            importance_weight=self.importance_weight,
+            diversity=self.diversity,
             limit=self.limit,
             min_relevance=self.min_relevance,
             time_from=self.window[0],
@@ -296,7 +308,11 @@ class Search(Shown):
             **self.where.given(),
         )
         return ranking(
-            result, side.versions, limit=self.limit or DEFAULT_LIMIT, floor=self.min_relevance
+            result,
+            side.versions,
+            limit=self.limit or DEFAULT_LIMIT,
+            floor=self.min_relevance,
+            by_relevance=not self.diversity,
         )
 
 
