@@ -217,6 +217,8 @@ def is_outage(error: StoreError | MemplaneError | None) -> bool:
 def from_store(error: StoreError, route: str) -> MemplaneError:
     """What a caller hears of a store's failure. The vendor's own text stays in the log."""
     code, reason, message = _BY_STORE_REASON[error.reason]
+    if why := error.metadata.get("why"):
+        message = f"{message}: {why}"
     if is_ambiguous(error):
         message = f"{message}; the write may have taken effect"
     return MemplaneError(

@@ -135,7 +135,12 @@ class Double:
     def create(self, name: str, body: Any) -> Any:
         asked = models.CreateCollection(**body)
         assert isinstance(asked.vectors, dict)
-        self.engine.create_collection(name, vectors_config=asked.vectors, metadata=asked.metadata)
+        self.engine.create_collection(
+            name,
+            vectors_config=asked.vectors,
+            sparse_vectors_config=asked.sparse_vectors,
+            metadata=asked.metadata,
+        )
         self.indexes[name] = {}
         return True
 
@@ -185,6 +190,9 @@ class Double:
     def query(self, name: str, body: Any) -> Any:
         self._check_indexed(name, body["filter"])
         asked = models.QueryRequest(**body)
+        # The engine warns of the others; a server before 1.19 leaves out what it does not know.
+        idf = asked.params.idf if asked.params and self.version >= "1.19" else None
+        self._check_indexed(name, [body.get("params")])
         found = self.engine.query_points(
             name,
             query=asked.query,
@@ -193,6 +201,7 @@ class Double:
             limit=asked.limit or 10,
             with_payload=asked.with_payload or False,
             with_vectors=asked.with_vector or False,
+            search_params=models.SearchParams(idf=idf) if idf else None,
         )
         return _json(found)
 

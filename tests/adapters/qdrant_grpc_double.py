@@ -139,6 +139,8 @@ class _Points(_Front, points_service_pb2_grpc.PointsServicer):
             "limit": request.limit,
             **_wanted(request),
         }
+        if request.HasField("params"):
+            body["params"] = _dump(GrpcToRest.convert_search_params(request.params))
         found = self.carry_out(context, "POST", _path(request, "/points/query"), body)
         scored = [models.ScoredPoint(**point) for point in found["points"]]
         return wire.QueryResponse(result=[RestToGrpc.convert_scored_point(one) for one in scored])
@@ -164,6 +166,9 @@ class _Collections(_Front, collections_service_pb2_grpc.CollectionsServicer):
     def Create(self, request: Any, context: Any) -> Any:
         body = {
             "vectors": _dump(GrpcToRest.convert_vectors_config(request.vectors_config)),
+            "sparse_vectors": _dump(
+                GrpcToRest.convert_sparse_vector_config(request.sparse_vectors_config)
+            ),
             "metadata": GrpcToRest.convert_payload(request.metadata),
         }
         done = self.carry_out(context, "PUT", _path(request, ""), body)

@@ -22,7 +22,7 @@ SHARE = 1
 
 @pytest.fixture
 def backend_factory(tmp_path: Path) -> Iterator[BackendFactory]:
-    double = Double()
+    double = Double(version="1.19.0")  # the first that weighs words by a tenant's rows
     double.start()
     behind = GrpcDouble(double)
     behind.start()

@@ -21,7 +21,7 @@ SHARE = 0
 
 @pytest.fixture
 def backend_factory(tmp_path: Path) -> Iterator[BackendFactory]:
-    double = Double()
+    double = Double(version="1.19.0")  # the first that weighs words by a tenant's rows
     double.start()
     settings = QdrantSettings(url=double.url, transport="rest", timeout=60)
     yield lambda: ADAPTER.connect(settings, tmp_path)

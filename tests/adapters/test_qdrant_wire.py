@@ -87,6 +87,7 @@ def calls(points: Points) -> dict[str, Callable[[], Awaitable[object]]]:
         "fetch": lambda: points.read(points.address("k")),
         "delete": lambda: points.delete(points.address("k")),
         "query": lambda: points.query(vector=vector(1.0)),
+        "query by words": lambda: points.query(terms=("tea",)),
         "scan": points.page,
         "scan by time": lambda: points.page(order=Order.TIME),
         "count": lambda: store.count(scope),

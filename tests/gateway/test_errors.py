@@ -37,6 +37,11 @@ def test_every_failure_of_a_store_has_a_code_and_hides_the_vendors_text(
     assert error.metadata["route"] == "semantic"
 
 
+def test_what_an_adapter_says_on_purpose_is_heard() -> None:
+    own = StoreError(StoreReason.UNSUPPORTED, "vendor: no", metadata={"why": "write it anew"})
+    assert from_store(own, "r").message == "r: the store cannot do this: write it anew"
+
+
 def test_retry_is_said_only_where_it_is_worth_it() -> None:
     down = StoreError(StoreReason.UNAVAILABLE, "down", retryable=True, retry_after=1.5)
     final = StoreError(StoreReason.MISCONFIGURED, "no", retry_after=1.5)

@@ -39,7 +39,8 @@ class StoreError(Exception):
     """A store could not do what it was asked.
 
     `retryable` says whether the same call may succeed later without anybody's help, `retry_after`
-    after how many seconds. `metadata` is safe to show to callers; the message goes to the log.
+    after how many seconds. `metadata` is safe to show to callers; the message goes to the log. Of the metadata `why` becomes a
+    part of what callers read: an adapter's own words on what to do.
     """
 
     def __init__(

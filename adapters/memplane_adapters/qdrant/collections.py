@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from qdrant_client import models
 
 from memplane_adapters.contract import Collection, StoreError, StoreReason
 from memplane_adapters.kit import collections as kit
-from memplane_adapters.kit.collections import Place
 from memplane_adapters.kit.errors import CollectionExistsError
 from memplane_adapters.qdrant import filters, rows
 from memplane_adapters.qdrant.engine import Engine, check_completed
 
 _IDENTITY: Final = "memplane_identity"
+
+_WORDLESS: Final = (
+    "its collection was made by an earlier version, which kept no words. To search by words, write the "
+    "memories anew into a store with another `prefix`; until then give the route `search: vector`"
+)
 
 _KEYWORD: Final = models.KeywordIndexType.KEYWORD
 _INTEGER: Final = models.IntegerIndexParams(
@@ -39,6 +44,25 @@ INDEXES: Final[Mapping[str, models.PayloadSchemaParams]] = {
 """Every field that a filter or an order may name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place(kit.Place):
+    """A collection that is there."""
+
+    words: bool
+    """Whether its rows keep their words. Those of an earlier version do not, and never will: with a
+    sparse vector added, a search would find only what was written since, and nobody could tell."""
+
+    def check_words(self) -> None:
+        """Raises UNSUPPORTED where there are none to search."""
+        if not self.words:
+            raise StoreError(
+                StoreReason.UNSUPPORTED,
+                f"Qdrant's collection {self.name} has no sparse vector {rows.WORDS}: it was made by "
+                "an earlier version",
+                metadata={"capability": "keyword", "collection": self.name, "why": _WORDLESS},
+            )
+
+
 class Collections(kit.Collections[Place]):
     """The collections of one prefix."""
 
@@ -60,7 +84,8 @@ class Collections(kit.Collections[Place]):
                 "this version",
             )
         stored = (info.config.metadata or {}).get(_IDENTITY)
-        return Place(name, str(stored), vectors[rows.VECTOR].size)
+        worded = info.config.params.sparse_vectors or {}
+        return Place(name, str(stored), vectors[rows.VECTOR].size, rows.WORDS in worded)
 
     async def _holds_rows(self, place: Place) -> bool:
         found, _ = await self._engine.call(
@@ -83,6 +108,9 @@ class Collections(kit.Collections[Place]):
                 "create_collection",
                 collection_name=name,
                 vectors_config={rows.VECTOR: vector},
+                sparse_vectors_config={
+                    rows.WORDS: models.SparseVectorParams(modifier=models.Modifier.IDF)
+                },
                 metadata={_IDENTITY: kit.identity(collection)},
             )
         return await self._named(name)

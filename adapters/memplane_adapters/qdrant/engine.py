@@ -25,6 +25,9 @@ T = TypeVar("T")
 LEAST_VERSION: Final = (1, 17)
 """The first server that has update_mode; older ones take a conditional write for any other."""
 
+TENANTS_VERSION: Final = (1, 19)
+"""The first server that can count how rare a word is among chosen rows."""
+
 _GRPC_OPTIONS: Final = {
     # A server that was away is back within half a second. Without a pool of their own, channels
     # share a connection, and its waiting time, with every other channel to the address. The least
@@ -41,6 +44,14 @@ class Engine(Protocol):
     @property
     def local(self) -> bool:
         """Whether it runs in this process: exact, without indexes, and no limits to mind."""
+        ...
+
+    @property
+    def counts_by_tenant(self) -> bool:
+        """Whether it weighs words by the rows of a tenant; else by those of the collection.
+
+        Known from the first answer on.
+        """
         ...
 
     async def open(self) -> None:
@@ -64,7 +75,12 @@ class Server:
     def __init__(self, settings: QdrantSettings) -> None:
         self._settings = settings
         self._client: AsyncQdrantClient | None = None
-        self._is_known = False
+        self._version: tuple[int, int] | None = None
+
+    @property
+    def counts_by_tenant(self) -> bool:
+        """By the server's version."""
+        return self._version is not None and self._version >= TENANTS_VERSION
 
     async def open(self) -> None:
         """Asks the server nothing."""
@@ -79,7 +95,7 @@ class Server:
             headers={"api-key": settings.api_key} if settings.api_key else {},
             check_compatibility=False,
         )
-        self._is_known = False
+        self._version = None
 
     async def close(self) -> None:
         client, self._client = self._client, None
@@ -92,9 +108,8 @@ class Server:
         if client is None:
             raise closed()
         try:
-            if not self._is_known:
-                _check_version(await client.info())
-                self._is_known = True
+            if self._version is None:
+                self._version = _version_of(await client.info())
             return await getattr(client, operation)(**arguments)
         except StoreError:
             raise
@@ -106,6 +121,7 @@ class InProcess:
     """The engine inside the client library, which blocks: it lives in a thread of its own."""
 
     local = True
+    counts_by_tenant = True
 
     def __init__(self, location: str) -> None:
         self._location = location
@@ -176,13 +192,16 @@ def _check_free(lock: Path) -> None:
             ) from error
 
 
-def _check_version(info: models.VersionInfo) -> None:
+def _version_of(info: models.VersionInfo) -> tuple[int, int]:
+    """Major and minor. Raises MISCONFIGURED for one that cannot be used."""
     numbers = str(info.version).split("-")[0].split(".")
     if len(numbers) < 2 or not all(number.isdecimal() for number in numbers[:2]):
         raise StoreError(StoreReason.PROTOCOL, f"a Qdrant of version {info.version!r}")
-    if (int(numbers[0]), int(numbers[1])) < LEAST_VERSION:
+    version = int(numbers[0]), int(numbers[1])
+    if version < LEAST_VERSION:
         least = ".".join(map(str, LEAST_VERSION))
         raise StoreError(
             StoreReason.MISCONFIGURED,
             f"Qdrant {info.version} has no conditional writes; {least} or newer is needed",
         )
+    return version

@@ -44,6 +44,11 @@ def select(scope: Scope, tree: Filter | None) -> models.Filter | None:
     return models.Filter(must=must, must_not=[expired])
 
 
+def of_tenant(tenant: str) -> models.Filter:
+    """All rows of a tenant."""
+    return models.Filter(must=[_is(rows.TENANT, tenant)])
+
+
 def translate(expression: Expression) -> models.Condition:
     """A simplified expression, neither ALWAYS nor NEVER, as a condition."""
     if isinstance(expression, Has):

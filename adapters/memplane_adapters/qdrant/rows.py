@@ -36,11 +36,15 @@ from memplane_adapters.contract import (
     point_id,
 )
 from memplane_adapters.kit import scopes, typed
+from memplane_adapters.qdrant import words
 
 T = TypeVar("T")
 
 VECTOR: Final = "memory"
 """The name of the vector: points of a collection with a named one may go without."""
+
+WORDS: Final = "words"
+"""The name of the sparse vector that its terms make; a point without terms goes without."""
 
 KEPT_WRITES: Final = 16
 """So many writes may follow one at once, and it is still known to have been applied."""
@@ -107,6 +111,9 @@ def to_point(entry: Point, write: str, base: Version | None) -> models.PointStru
     if entry.expire_time is not None:
         payload[EXPIRE_TIME] = entry.expire_time
     vector: dict[str, Any] = {} if entry.vector is None else {VECTOR: entry.vector.tolist()}
+    worded = words.of_row(address.tenant, entry.terms)
+    if worded is not None:
+        vector[WORDS] = worded
     return models.PointStruct(id=id_of(address), vector=vector, payload=payload)
 
 

@@ -43,7 +43,7 @@ from memplane_adapters.qdrant import filters, rows
 from memplane_adapters.qdrant.collections import Collections
 from memplane_adapters.qdrant.engine import Engine, InProcess, Server
 from memplane_adapters.qdrant.scans import Scans
-from memplane_adapters.qdrant.search import search
+from memplane_adapters.qdrant.search import search_vectors, search_words
 from memplane_adapters.qdrant.settings import QdrantSettings
 from memplane_adapters.qdrant.writes import Writer
 
@@ -60,6 +60,7 @@ def capabilities(settings: QdrantSettings) -> Capabilities:
         conditional_write=ConditionalWrite.NATIVE,
         ordered_scan=True,
         vector=True,
+        keyword=True,
         exact_search=True,
         approximate=not settings.in_process,
         exact_count=True,
@@ -150,10 +151,12 @@ class QdrantVectorStore:
                 else:
                     results[index] = WriteResult(WriteStatus.FAILED, refusal)
             for kind, indexes in by_kind.items():
-                name = opened.collections.ensured(kind).name
+                place = opened.collections.ensured(kind)
                 part = [writes[index] for index in indexes]
+                if not place.words:
+                    part = [_without_terms(write) for write in part]
                 try:
-                    written = await opened.writer.upsert(name, part)
+                    written = await opened.writer.upsert(place.name, part)
                 finally:
                     opened.scans.noted(write.entry.address for write in part)
                 results.update(zip(indexes, written, strict=True))
@@ -184,15 +187,20 @@ class QdrantVectorStore:
             return [results[index] for index in range(len(deletes))]
 
     async def query(self, query: Query) -> QueryResult:
-        """By vector; the limit is cut in the contract's order."""
+        """By vector or by words; the limit is cut in the contract's order."""
         with self._call() as opened:
-            if query.terms or query.vector is None:
-                raise StoreError(StoreReason.UNSUPPORTED, "queries go by vector only")
             place = opened.collections.ensured(query.scope.kind)
+            if query.vector is None:
+                place.check_words()
+                return await search_words(opened.engine, place.name, query)
+            if query.terms:
+                raise StoreError(
+                    StoreReason.UNSUPPORTED, "a query goes by vector or by words, not by both"
+                )
             refusal = misfit(query.vector, place.dimension)
             if refusal is not None:
                 raise refusal
-            return await search(opened.engine, place.name, query, query.vector)
+            return await search_vectors(opened.engine, place.name, query, query.vector)
 
     async def scan(self, scan: Scan) -> Page:
         with self._call() as opened:
@@ -255,6 +263,11 @@ async def _fetch(
         if not version.deleted:
             found[by_id[str(point.id)]] = rows.stored(point, vectors=vectors)
     return found
+
+
+def _without_terms(write: Write[Point]) -> Write[Point]:
+    """What a collection that keeps no words takes."""
+    return dataclasses.replace(write, entry=dataclasses.replace(write.entry, terms=()))
 
 
 def _level(settings: QdrantSettings) -> Durability:
