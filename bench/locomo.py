@@ -1,7 +1,7 @@
 """How well, and how fast, a gateway finds what was said, and that every store gives one answer.
 
 python bench/locomo.py --data DIR [--stores embedded,chroma,qdrant] [--embedder hash]
-    [--conversations N] [--json FILE]
+    [--conversations N] [--recall-only] [--json FILE]
 
 Conversations like LoCoMo's are written through a gateway into each store, and the same questions are
 asked. The embedded store, which is exact, says what the others owe; where one gives less, this ends
@@ -48,6 +48,8 @@ class Setup:
     embedder: Mapping[str, Any]
     effort: rates.Effort = rates.FULL
     memplane: Path = process.MEMPLANE
+    recall_only: bool = False
+    """Neither compare answers nor measure rates."""
 
 
 def settings_of(place: Place, embedder: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,13 +117,15 @@ async def ingest(client: AsyncClient, conversations: Sequence[Conversation]) -> 
 
 async def measure_store(
     place: Place, gateway: process.Process, setup: Setup, owed: Material | None
-) -> tuple[dict[str, Any], Material]:
+) -> tuple[dict[str, Any], Material | None]:
     """All figures of one store; and what was gathered from it, if `owed` was not given."""
     async with AsyncClient(gateway.address) as client:
         await serving(client)
         written = await ingest(client, setup.conversations)
         figures: dict[str, Any] = {"how": place.how, "ingest": written}
         figures["modes"] = await recall.measure_modes(client, place.adapter, setup.conversations)
+        if setup.recall_only:
+            return {**figures, "memory_mib": gateway.memory_mib()}, None
         if owed is None:
             owed = await material.gather(client, setup.conversations)
         else:
@@ -199,6 +203,8 @@ def show(store: str, figures: Mapping[str, Any]) -> None:
     recall.show(store, figures["modes"], categories=store == EMBEDDED)
     if "agreement" in figures:
         agreement.show(f"{store}, held against {EMBEDDED}", figures["agreement"])
+    if "rates" not in figures:
+        return
     beside = "a bare echo" if figures["beside"] == "echo" else "its own library"
     rates.show(
         f"{store}, page {material.PAGE}, beside {beside}; medians of turns",
@@ -209,6 +215,12 @@ def show(store: str, figures: Mapping[str, Any]) -> None:
 
 def show_side_by_side(figures: Mapping[str, Mapping[str, Any]]) -> None:
     """Prints the most important figures of all stores: of the gateway, and in brackets without."""
+    recall.show_side_by_side({store: one["modes"] for store, one in figures.items()})
+    if all("rates" in one for one in figures.values()):
+        _show_rates(figures)
+
+
+def _show_rates(figures: Mapping[str, Mapping[str, Any]]) -> None:
     cells: list[tuple[str, ...]] = []
     for store, one in figures.items():
         direct = one.get("direct")
@@ -314,6 +326,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help=f"how many; all, but {FEWER} where other stores than {EMBEDDED} are measured",
     )
     parser.add_argument("--quick", action="store_true", help="fewer calls and repeats")
+    parser.add_argument(
+        "--recall-only", action="store_true", help="neither compare answers nor measure rates"
+    )
     parser.add_argument("--json", type=Path, help="where to write all figures")
     parser.add_argument("--memplane", type=Path, default=process.MEMPLANE, help="the program")
     given = parser.parse_args(arguments)
@@ -328,6 +343,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             given.embedder,
             rates.QUICK if given.quick else rates.FULL,
             given.memplane,
+            recall_only=given.recall_only,
         )
         figures = run(stores, setup)
     except (ValueError, process.BenchError) as error:

@@ -14,6 +14,8 @@ from memplane import AsyncClient, Kind, Mode, Unimplemented
 
 MODES: Final = (Mode.AUTO, Mode.KEYWORD, Mode.VECTOR, Mode.HYBRID)
 DEPTHS: Final = (5, 10, 20)
+BESIDE: Final = 10
+"""Of these, the one at which stores are held against each other."""
 WARM_UP: Final = 20
 ALL: Final = "all"
 
@@ -117,6 +119,26 @@ async def measure_modes(
             "search": asdict(searched.sample),
         }
     return modes
+
+
+def show_side_by_side(figures: Mapping[str, Mapping[str, Any]]) -> None:
+    """Prints by category what the modes of all stores find; the first store has all categories."""
+    depth = str(BESIDE)
+    categories = list(next(iter(figures.values()))[Mode.VECTOR.value]["recall"])
+    report.table(
+        f"side by side, recall@{depth}: share of questions with evidence among the first {depth}",
+        ("mode", "store", *categories),
+        [
+            (
+                mode.value,
+                store,
+                *(f"{modes[mode.value]['recall'][one]['hit'][depth]:.3f}" for one in categories),
+            )
+            for mode in MODES[1:]
+            for store, modes in figures.items()
+            if "error" not in modes[mode.value]
+        ],
+    )
 
 
 def show(store: str, figures: Mapping[str, Any], *, categories: bool) -> None:

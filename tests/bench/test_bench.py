@@ -239,3 +239,18 @@ def test_another_store_is_held_against_the_embedded_one(
     printed = capsys.readouterr().out
     assert "the reference" in printed
     assert figures[store]["how"] in printed
+    assert "side by side, recall@10" in printed
+    modes = {name for name, one in figures[store]["modes"].items() if "error" not in one}
+    assert modes == {"auto", "vector"} | ({"keyword", "hybrid"} if store == "qdrant" else set())
+    for mode in modes - {"auto"}:
+        theirs = figures["embedded"]["modes"][mode]["recall"]["all"]["hit"]
+        assert figures[store]["modes"][mode]["recall"]["all"]["hit"] == theirs
+
+
+def test_recall_alone(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "figures.json"
+    locomo.main(["--data", str(data), "--recall-only", "--json", str(file)])
+    embedded = json.loads(file.read_text(encoding="utf-8"))["locomo"]["stores"]["embedded"]
+    assert "modes" in embedded
+    assert not {"rates", "agreement"} & set(embedded)
+    assert "at once" not in capsys.readouterr().out
