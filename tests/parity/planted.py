@@ -66,6 +66,24 @@ class ScoresALittleOff(EmbeddedVectorStore):
         return replace(result, hits=hits)
 
 
+class LosesWords(EmbeddedVectorStore):
+    """Keeps no words of a memory that has a vector, as if one search were enough."""
+
+    async def upsert(self, writes: Sequence[Write[Point]]) -> list[WriteResult]:
+        return await super().upsert(
+            [
+                replace(
+                    write,
+                    entry=replace(
+                        write.entry,
+                        terms=() if write.entry.vector is not None else write.entry.terms,
+                    ),
+                )
+                for write in writes
+            ]
+        )
+
+
 class ForgetsOrder(EmbeddedVectorStore):
     """Walks by place, whatever was asked."""
 
@@ -140,6 +158,7 @@ FAULTS: Sequence[type[EmbeddedVectorStore]] = (
     AnotherReason,
 )
 RARER_FAULTS: Sequence[type[EmbeddedVectorStore]] = (
+    LosesWords,
     DistanceAsScore,
     ScoresALittleOff,
     PrefixOfText,
