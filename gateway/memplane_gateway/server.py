@@ -34,8 +34,11 @@ from memplane_gateway.interceptors import (
     intercepted,
 )
 from memplane_gateway.layers import StackedKeyValueStore, make_layers
+from memplane_gateway.memory.consolidating import Consolidation
+from memplane_gateway.memory.deleting import Progress
 from memplane_gateway.memory.ingests import IngestNotes
-from memplane_gateway.memory.purging import PurgeNotes
+from memplane_gateway.memory.model import Operation
+from memplane_gateway.memory.once import OnceNotes, ProgressT
 from memplane_gateway.memory.removals import RemovalNotes
 from memplane_gateway.notices import notices
 from memplane_gateway.route_making import (
@@ -47,6 +50,7 @@ from memplane_gateway.route_making import (
 )
 from memplane_gateway.routes import Route, Router
 from memplane_gateway.services.admin import AdminService
+from memplane_gateway.services.lifecycle import LifecycleService
 from memplane_gateway.services.memory import MemoryService
 from memplane_gateway.signals import Signals
 
@@ -54,7 +58,11 @@ __all__ = ["SERVICES", "Gateway", "RouteInfo", "StartError", "run", "serve"]
 
 _log = logging.getLogger(__name__)
 
-SERVICES = ("memplane.v1.MemoryService", "memplane.v1.AdminService")
+SERVICES = (
+    "memplane.v1.MemoryService",
+    "memplane.v1.LifecycleService",
+    "memplane.v1.AdminService",
+)
 
 _OPTIONS = (
     # Two gateways on one port would each get half of the calls.
@@ -108,7 +116,9 @@ class Gateway:
         self._backends = Backends(settings)
         self._control = self._control_store()
         self._notes = RemovalNotes(self._control, self._clock, shared=self._control.shared)
-        self._purges = PurgeNotes(self._control, self._clock, shared=self._control.shared)
+        self._purges = self._once_notes(Operation.PURGE, Progress.decode)
+        self._forgets = self._once_notes(Operation.FORGET, Progress.decode)
+        self._consolidations = self._once_notes(Operation.CONSOLIDATE, Consolidation.decode)
         self._ingests = IngestNotes(self._control, self._clock)
         self._router: Router | None = None
         self._server: aio.Server | None = None
@@ -161,6 +171,7 @@ class Gateway:
                 raise StartError(fault)
         services = (
             MemoryService(self._router, self._clock, self._notes, self._purges, self._ingests),
+            LifecycleService(self._router, self._forgets, self._consolidations),
             AdminService(self._router, self._clock, lambda: self.notices, self._control),
         )
         rpcs = [rpc for service in services for rpc in service.rpcs()]
@@ -187,6 +198,12 @@ class Gateway:
                 f"routes.{spools[0]}.on_backend_down: spool keeps writes in {self.settings.data_dir}, "
                 f"which a loss of power would empty ({reached.why}): choose a data_dir on a disk"
             )
+
+    def _once_notes(
+        self, operation: Operation, decode: Callable[[str], ProgressT]
+    ) -> OnceNotes[ProgressT]:
+        shared = self._control.shared
+        return OnceNotes(self._control, self._clock, operation, decode, shared=shared)
 
     def _control_store(self) -> ControlStore:
         name = self.settings.control.store
@@ -246,9 +263,9 @@ class Gateway:
             sockets.remove(self.settings.address.path, self._socket)
         if self._router is not None:
             await self._router.close()
-        await self._notes.close()
-        await self._purges.close()
         await self._ingests.close()
+        for notes in (self._notes, self._purges, self._forgets, self._consolidations):
+            await notes.close()
         await self._control.close()
 
     async def _let_calls_end(self, seconds: float) -> None:

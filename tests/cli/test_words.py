@@ -125,6 +125,52 @@ def test_purge(call: Run) -> None:
     assert call("count").stdout == "0\n"
 
 
+def test_forget(call: Run) -> None:
+    for name in ("low", "high", "other"):
+        call("put", "tea", "--key", name, "--attr", f"name={name}")
+    some = ("forget", "--importance-below", "0.6", "--half-life", "52w")
+    table = call(*some, "--filter", '{"name": {"$ne": "high"}}', "--dry-run")
+    assert table.stdout.splitlines()[0].split() == [
+        *("NAMESPACE", "KEY", "AGE", "INACTIVE", "IMPORTANCE")
+    ]
+    assert [line.split()[-4:] for line in table.stdout.splitlines()[1:]] == [
+        ["low", "-", "-", "0.500"],
+        ["other", "-", "-", "0.500"],
+    ]
+    assert table.stderr == "2 would be deleted\n"
+    shown = document(call("forget", "--older-than", "0.001s", "--exact", "-o", "json"))
+    assert (shown["kind"], shown["dry_run"], shown["count"]) == ("semantic", False, 3)
+    assert [each["ref"]["key"] for each in shown["memories"]] == ["high", "low", "other"]
+    assert shown["memories"][0]["age"] > 0
+    assert shown["memories"][0]["importance"] is None
+    assert call("forget", "--inactive-for", "1d").stderr == "0 deleted\n"
+    nothing = call("forget", "-o", "json")
+    assert (nothing.exit_code, json.loads(nothing.stderr)["error"]["code"]) == (
+        2,
+        "INVALID_ARGUMENT",
+    )
+    assert "--older-than" in call("forget", "--older-than", "soon").stderr
+
+
+def test_consolidate(call: Run) -> None:
+    for name in ("a", "b", "c"):
+        call("put", "green tea", "--key", name, "--attr", f"{name}=true")
+    dry = call("consolidate", "--dry-run")
+    assert dry.stdout.splitlines()[0].split() == ["NAMESPACE", "MERGED", "INTO", "SIMILARITY"]
+    assert [line.split()[-3:] for line in dry.stdout.splitlines()[1:]] == [
+        ["a", "c", "1.000"],
+        ["b", "c", "1.000"],
+    ]
+    assert dry.stderr == "2 would be merged into 1\n"
+    shown = document(call("consolidate", "--min-similarity", "0.99", "-o", "json"))
+    assert (shown["merged_count"], shown["conflicts"], len(shown["groups"])) == (2, 0, 1)
+    assert shown["groups"][0]["kept"]["key"] == "c"
+    assert document(call("get", "c", "-o", "json"))["attributes"] == dict.fromkeys("abc", True)
+    assert call("consolidate").stderr == "0 merged into 0\n"
+    refused = call("consolidate", "--kind", "procedural")
+    assert (refused.exit_code, "UNIMPLEMENTED" in refused.stderr) == (1, True)
+
+
 def test_namespaces(run: Run, target: str, namespace: str) -> None:
     space = ("--target", target, "-n", namespace)
     for labels in (("-n", "a b"), ("-n", "a b", "-n", "c"), ("-n", "d", "-n", "c")):

@@ -23,8 +23,11 @@ from tests.faults.process import Gateway, room
 from memplane.v1 import admin_service_pb2 as admin
 from memplane.v1 import (
     admin_service_pb2_grpc,
+    consolidate_pb2,
     durability_pb2,
     error_reason_pb2,
+    forget_pb2,
+    lifecycle_service_pb2_grpc,
     memory_pb2,
     memory_service_pb2_grpc,
     namespace_pb2,
@@ -275,6 +278,44 @@ class Memories(memory_service_pb2_grpc.MemoryServiceServicer):
             )
 
 
+class Lifecycle(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
+    def __init__(self, gateway: FakeGateway) -> None:
+        self.gateway = gateway
+
+    def ForgetMemories(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """One memory on each of two calls."""
+        self.gateway.arrive(request, context)
+        response = forget_pb2.ForgetMemoriesResponse(
+            count=1,
+            next_page_token="" if request.page_token else "more",
+            durability=durability_pb2.DURABILITY_DISK,
+        )
+        memory = response.memories.add(importance=0.25)
+        memory.ref.kind = request.kind
+        memory.ref.key = "second" if request.page_token else "first"
+        memory.age.seconds = 90
+        response.filter.scanned = 3
+        return response
+
+    def ConsolidateMemories(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """A group on each of two calls."""
+        self.gateway.arrive(request, context)
+        response = consolidate_pb2.ConsolidateMemoriesResponse(
+            merged_count=2,
+            conflicts=1,
+            compared=5,
+            next_page_token="" if request.page_token else "more",
+            replayed=not request.page_token,
+        )
+        group = response.groups.add(merged_count=2)
+        group.kept.kind = request.kind
+        group.kept.key = "kept"
+        merged = group.merged.add(similarity=0.975)
+        merged.ref.kind = request.kind
+        merged.ref.key = "merged"
+        return response
+
+
 class Admin(admin_service_pb2_grpc.AdminServiceServicer):
     def __init__(self, gateway: FakeGateway) -> None:
         self.gateway = gateway
@@ -354,6 +395,7 @@ def gateway() -> Iterator[FakeGateway]:
     fake = FakeGateway()
     server = grpc.server(futures.ThreadPoolExecutor(16), options=[("grpc.so_reuseport", 0)])
     memory_service_pb2_grpc.add_MemoryServiceServicer_to_server(Memories(fake), server)
+    lifecycle_service_pb2_grpc.add_LifecycleServiceServicer_to_server(Lifecycle(fake), server)
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(Admin(fake), server)
     server.add_generic_rpc_handlers((health(fake),))
     fake.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"

@@ -31,7 +31,14 @@ from memplane import (
     _enums,
     _requests,
 )
-from memplane.v1 import admin_service_pb2, memory_service_pb2, search_pb2
+from memplane.v1 import (
+    admin_service_pb2,
+    consolidate_pb2,
+    forget_pb2,
+    lifecycle_service_pb2,
+    memory_service_pb2,
+    search_pb2,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -147,7 +154,7 @@ def test_equal_members_may_have_different_numbers() -> None:
 
 
 def test_every_rpc_has_a_call() -> None:
-    for module in (memory_service_pb2, admin_service_pb2):
+    for module in (memory_service_pb2, lifecycle_service_pb2, admin_service_pb2):
         for service in module.DESCRIPTOR.services_by_name.values():
             sources = "".join(
                 path.read_text(encoding="utf-8")
@@ -171,6 +178,10 @@ def test_every_field_of_a_request_can_be_said() -> None:
         "ListMemoriesRequest": "kind namespace exact_namespace filter order descending page_size "
         "page_token view consistency_token",
         "CountMemoriesRequest": "kind namespace exact_namespace filter consistency_token",
+        "ForgetMemoriesRequest": "kind namespace exact_namespace filter older_than inactive_for "
+        "importance_below half_life dry_run request_id min_durability page_token",
+        "ConsolidateMemoriesRequest": "kind namespace exact_namespace filter min_similarity dry_run "
+        "request_id min_durability page_token",
         "GetMemoriesRequest": "refs view consistency_token",
         "SearchMemoriesRequest": "queries consistency_token",
         "PutMemoriesRequest": "puts request_id min_durability atomic",
@@ -183,6 +194,8 @@ def test_every_field_of_a_request_can_be_said() -> None:
     messages = {
         **memory_service_pb2.DESCRIPTOR.message_types_by_name,
         **search_pb2.DESCRIPTOR.message_types_by_name,
+        **forget_pb2.DESCRIPTOR.message_types_by_name,
+        **consolidate_pb2.DESCRIPTOR.message_types_by_name,
     }
     for name, words in said.items():
         assert {field.name for field in messages[name].fields} == set(words.split()), name

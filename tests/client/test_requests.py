@@ -290,6 +290,7 @@ def test_the_retry_policy_covers_what_the_contract_calls_idempotent() -> None:
     config = service_config()
     for method in ("PutMemories", "GetMemories", "UpdateMemories", "DeleteMemories",
                    "SearchMemories", "ListMemories", "CountMemories", "PurgeMemories",
+                   "ForgetMemories", "ConsolidateMemories",
                    "GetStatus"):  # fmt: skip
         assert f'"{method}"' in config
     assert writes("/memplane.v1.MemoryService/PutMemories")

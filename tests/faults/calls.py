@@ -13,11 +13,23 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2
 
-from memplane.v1 import admin_service_pb2, error_reason_pb2, memory_service_pb2
+from memplane.v1 import (
+    admin_service_pb2,
+    error_reason_pb2,
+    lifecycle_service_pb2,
+    memory_service_pb2,
+)
 
 DOMAIN = "memplane.dev"
 _REASONS = frozenset(error_reason_pb2.ErrorReason.keys())
 OUR_BUGS = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+
+
+_FILES = (
+    memory_service_pb2.DESCRIPTOR,
+    lifecycle_service_pb2.DESCRIPTOR,
+    admin_service_pb2.DESCRIPTOR,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +56,7 @@ def methods() -> list[Method]:
             GetMessageClass(method.output_type),
             method.input_type,
         )
-        for file in (memory_service_pb2.DESCRIPTOR, admin_service_pb2.DESCRIPTOR)
+        for file in _FILES
         for service in file.services_by_name.values()
         for method in service.methods
     ]

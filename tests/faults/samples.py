@@ -10,8 +10,10 @@ from tests.faults.hostile import DIMENSION
 
 from memplane.v1 import (
     admin_service_pb2,
+    consolidate_pb2,
     durability_pb2,
     filter_pb2,
+    forget_pb2,
     memory_pb2,
     namespace_pb2,
     purge_pb2,
@@ -82,6 +84,20 @@ def condition(op: filter_pb2.Op.ValueType, *path: str) -> filter_pb2.Filter:
     tree.condition.op = op
     tree.condition.operand.list_value.values.add().string_value = "x"
     return tree
+
+
+def _forget() -> forget_pb2.ForgetMemoriesRequest:
+    forget = forget_pb2.ForgetMemoriesRequest(
+        kind=messages.SEMANTIC,
+        namespace=["a"],
+        filter=full_filter(),
+        importance_below=0.5,
+        request_id="request",
+    )
+    forget.older_than.seconds = 3600
+    forget.inactive_for.seconds = 60
+    forget.half_life.seconds = 86_400
+    return forget
 
 
 def requests() -> dict[str, list[Message]]:
@@ -172,6 +188,16 @@ def requests() -> dict[str, list[Message]]:
                 kind=messages.SEMANTIC,
                 namespace=["a"],
                 filter=full_filter(),
+                request_id="request",
+            )
+        ],
+        "ForgetMemories": [_forget()],
+        "ConsolidateMemories": [
+            consolidate_pb2.ConsolidateMemoriesRequest(
+                kind=messages.SEMANTIC,
+                namespace=["a"],
+                filter=full_filter(),
+                min_similarity=0.9,
                 request_id="request",
             )
         ],

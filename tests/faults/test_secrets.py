@@ -14,7 +14,9 @@ from tests.faults.hostile import TOO_MANY, bad_strings
 from tests.faults.process import Gateway, room
 
 from memplane.v1 import (
+    consolidate_pb2,
     filter_pb2,
+    forget_pb2,
     namespace_pb2,
     purge_pb2,
     search_pb2,
@@ -106,6 +108,12 @@ def _bad(text: str) -> dict[str, list[Message]]:
     purge_on = purge_pb2.PurgeMemoriesRequest(
         kind=messages.SEMANTIC, confirm_all=True, page_token=text
     )
+    forget = forget_pb2.ForgetMemoriesRequest(
+        kind=messages.SEMANTIC, importance_below=0.5, page_token=text
+    )
+    merge = consolidate_pb2.ConsolidateMemoriesRequest(
+        kind=messages.SEMANTIC, namespace=[f"{text}\0"], request_id=text * 50, min_similarity=2
+    )
     spaces = namespace_pb2.ListNamespacesRequest(kind=messages.SEMANTIC, page_token=text)
     figures = statistics_pb2.GetStatisticsRequest(consistency_token=text)
     get = svc.GetMemoriesRequest(refs=[messages.ref(text)] * TOO_MANY)
@@ -118,6 +126,8 @@ def _bad(text: str) -> dict[str, list[Message]]:
         "DeleteMemories": [delete],
         "GetMemories": [get],
         "PurgeMemories": [purge, purge_on],
+        "ForgetMemories": [forget],
+        "ConsolidateMemories": [merge],
         "ListNamespaces": [spaces],
         "GetStatistics": [figures],
     }

@@ -11,9 +11,10 @@ from tests.gateway.flaky import House, caller, emptied, refusal
 
 from memplane_adapters.contract import Kind, StoreReason
 from memplane_gateway.errors import Code, MemplaneError, Reason, is_ambiguous
-from memplane_gateway.memory import purging
-from memplane_gateway.memory.model import Caller
-from memplane_gateway.memory.purging import Progress, PurgeNotes
+from memplane_gateway.memory import deleting
+from memplane_gateway.memory.deleting import Progress
+from memplane_gateway.memory.model import Caller, Operation
+from memplane_gateway.memory.once import OnceNotes
 from memplane_gateway.memory.questions import NamespaceQuery, Purge, Purged, Selection
 from memplane_gateway.outbox import replay
 
@@ -27,7 +28,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay, "LOOK_SECONDS", 0.002)
     monkeypatch.setattr(replay, "FIRST_PAUSE_SECONDS", 0.002)
     monkeypatch.setattr(replay, "LONGEST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(purging, "_ROWS", 3)
+    monkeypatch.setattr(deleting, "_ROWS", 3)
 
 
 @pytest.fixture(params=[True, False], ids=["compares", "leases"])
@@ -40,15 +41,15 @@ async def house(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
 
 
 @pytest.fixture
-async def notes(house: House) -> AsyncIterator[PurgeNotes]:
-    made = PurgeNotes(house.control, house.clock)
+async def notes(house: House) -> AsyncIterator[OnceNotes[Progress]]:
+    made = OnceNotes(house.control, house.clock, Operation.PURGE, Progress.decode)
     yield made
     await made.close()
 
 
 async def purge(
     house: House,
-    notes: PurgeNotes,
+    notes: OnceNotes[Progress],
     request_id: str = "",
     asked: Purge = PURGE,
 ) -> Purged:
@@ -66,7 +67,7 @@ async def left(house: House) -> int:
     return (await house.memories.count(caller(), PURGE.selection)).count
 
 
-async def refused(house: House, notes: PurgeNotes, asked: Purge = PURGE) -> None:
+async def refused(house: House, notes: OnceNotes[Progress], asked: Purge = PURGE) -> None:
     """Nothing is deleted, and it is said that only the store can decide that."""
     for dry_run in (False, True):
         progress = house.memories.begin_purge(caller(), asked)
@@ -79,7 +80,7 @@ async def refused(house: House, notes: PurgeNotes, asked: Purge = PURGE) -> None
 
 
 async def test_a_purge_is_refused_while_something_in_its_scope_waits(
-    house: House, notes: PurgeNotes
+    house: House, notes: OnceNotes[Progress]
 ) -> None:
     house.store.down = True
     await house.put("later", "k0")
@@ -109,7 +110,7 @@ async def test_overviews_say_that_something_waits(house: House) -> None:
 
 
 async def test_a_purge_that_is_over_is_told_while_the_store_is_down(
-    house: House, notes: PurgeNotes
+    house: House, notes: OnceNotes[Progress]
 ) -> None:
     first = await purge(house, notes, "r")
     house.store.down = True
@@ -118,7 +119,7 @@ async def test_a_purge_that_is_over_is_told_while_the_store_is_down(
 
 
 async def test_a_retry_goes_on_where_the_first_try_broke_off(
-    house: House, notes: PurgeNotes, monkeypatch: pytest.MonkeyPatch
+    house: House, notes: OnceNotes[Progress], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deleted = 0
     delete = house.store.delete
@@ -146,7 +147,7 @@ async def test_a_retry_goes_on_where_the_first_try_broke_off(
 
 @pytest.mark.parametrize("lost", ["before", "after"])
 async def test_an_answer_that_got_lost_is_said_and_a_retry_ends_it(
-    house: House, notes: PurgeNotes, lost: str
+    house: House, notes: OnceNotes[Progress], lost: str
 ) -> None:
     house.store.lost = lost
     error = await refusal(purge(house, notes, "r"))
@@ -160,10 +161,10 @@ async def test_an_answer_that_got_lost_is_said_and_a_retry_ends_it(
 
 
 async def test_a_purge_stops_when_half_of_its_time_is_over(
-    house: House, notes: PurgeNotes, monkeypatch: pytest.MonkeyPatch
+    house: House, notes: OnceNotes[Progress], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late = iter([False, True])
-    monkeypatch.setattr(purging, "is_late", lambda _: next(late))
+    monkeypatch.setattr(deleting, "is_late", lambda _: next(late))
     first = await purge(house, notes)
     assert first.count == 6
     monkeypatch.undo()

@@ -66,6 +66,13 @@ from memplane._filter_dicts import FilterLike
 from memplane._filters import Attribute, Expression, attr
 from memplane._ingests import IngestAck, IngestFailure, IngestResult
 from memplane._inputs import UNSET, Delete, Put, Query, Update
+from memplane._lifecycle import (
+    ConsolidateResult,
+    ForgetResult,
+    ForgottenMemory,
+    MemoryGroup,
+    MergedMemory,
+)
 from memplane._models import (
     Count,
     Embedding,
@@ -125,6 +132,7 @@ __all__ = [
     "Client",
     "Code",
     "ConditionalWrite",
+    "ConsolidateResult",
     "ControlStatus",
     "Count",
     "DataLoss",
@@ -139,6 +147,8 @@ __all__ = [
     "FailedPrecondition",
     "FilterLike",
     "FilterReport",
+    "ForgetResult",
+    "ForgottenMemory",
     "GatewayNotStarted",
     "Health",
     "Hit",
@@ -150,9 +160,11 @@ __all__ = [
     "Kind",
     "LocalClient",
     "Memory",
+    "MemoryGroup",
     "MemoryList",
     "MemoryScan",
     "MemplaneError",
+    "MergedMemory",
     "Mode",
     "NamespaceList",
     "NamespacePage",

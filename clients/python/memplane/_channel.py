@@ -23,7 +23,7 @@ from google.protobuf.message import Message
 from memplane import _values
 from memplane._errors import InvalidArgument
 from memplane._version import __version__
-from memplane.v1 import admin_service_pb2, memory_service_pb2
+from memplane.v1 import admin_service_pb2, lifecycle_service_pb2, memory_service_pb2
 
 Option = tuple[str, Any]
 Response = TypeVar("Response", bound=Message)
@@ -33,7 +33,11 @@ _PORT: Final = re.compile(r":([0-9]+)(?=,|$)")
 _MAX_PORT: Final = 65_535
 _WITHOUT_IP: Final = frozenset({"unix", "unix-abstract", "vsock"})
 _WITHOUT_PORT: Final = re.compile(r"[^:\[\]/]+|\[[^\]]*\]")
-_MEMPLANE_FILES: Final = (memory_service_pb2.DESCRIPTOR, admin_service_pb2.DESCRIPTOR)
+_MEMPLANE_FILES: Final = (
+    memory_service_pb2.DESCRIPTOR,
+    lifecycle_service_pb2.DESCRIPTOR,
+    admin_service_pb2.DESCRIPTOR,
+)
 
 
 def _levels() -> dict[str, int]:

@@ -39,6 +39,7 @@ from memplane._status import (
 from memplane.v1 import (
     admin_service_pb2,
     error_reason_pb2,
+    forget_pb2,
     memory_pb2,
     memory_service_pb2,
     namespace_pb2,
@@ -167,17 +168,23 @@ def count(response: memory_service_pb2.CountMemoriesResponse) -> Count:
     return Count(response.count, report, incomplete=response.incomplete)
 
 
+def reports(
+    responses: Sequence[purge_pb2.PurgeMemoriesResponse | forget_pb2.ForgetMemoriesResponse],
+) -> FilterReport | None:
+    """How the calls of one walk to its end evaluated its filter; None where one does not say it."""
+    found = [filter_report(each.filter) for each in responses if each.HasField("filter")]
+    if len(found) < len(responses):
+        return None
+    scanned = sum(each.scanned for each in found)
+    return FilterReport(found[-1].pushed, found[-1].residual, scanned, truncated=False)
+
+
 def purged(responses: Sequence[purge_pb2.PurgeMemoriesResponse], *, dry_run: bool) -> PurgeResult:
     """What the calls of one purge did together."""
-    reports = [filter_report(each.filter) for each in responses if each.HasField("filter")]
-    report = None
-    if len(reports) == len(responses):
-        scanned = sum(each.scanned for each in reports)
-        report = FilterReport(reports[-1].pushed, reports[-1].residual, scanned, truncated=False)
     return PurgeResult(
         count=sum(each.count for each in responses),
         dry_run=dry_run,
-        filter=report,
+        filter=reports(responses),
         replayed=any(each.replayed for each in responses),
         durability=_enums.from_wire(_enums.Durability, responses[-1].durability)
         or _enums.Durability.UNKNOWN,

@@ -14,11 +14,13 @@ from typer.core import TyperGroup
 
 from memplane_gateway.cli import (
     config,
+    consolidate,
     count,
     delete,
     demo,
     doctor,
     exits,
+    forget,
     get,
     namespaces,
     outbox,
@@ -102,6 +104,8 @@ app.command("list", rich_help_panel=MEMORIES)(listing.list_)
 app.command(rich_help_panel=MEMORIES)(delete.delete)
 app.command(rich_help_panel=MEMORIES)(count.count)
 app.command(rich_help_panel=MEMORIES)(purge.purge)
+app.command(rich_help_panel=MEMORIES)(forget.forget)
+app.command(rich_help_panel=MEMORIES)(consolidate.consolidate)
 app.command(rich_help_panel=MEMORIES)(namespaces.namespaces)
 app.command(rich_help_panel=MEMORIES)(stats.stats)
 

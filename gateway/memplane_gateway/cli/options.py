@@ -51,6 +51,9 @@ FilterText = Annotated[
     str | None,
     typer.Option("--filter", help="""Which memories, as JSON: '{"price": {"$gte": 3}}'."""),
 ]
+ExactNamespace = Annotated[
+    bool, typer.Option("--exact", help="Only this very namespace, not those below it.")
+]
 Config = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="The YAML file; else MEMPLANE_CONFIG, ./memplane.yaml."),

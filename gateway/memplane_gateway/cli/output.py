@@ -8,7 +8,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
@@ -23,13 +23,15 @@ def rfc3339(time: datetime | None) -> str | None:
 
 
 def plain(value: Any) -> Any:
-    """Makes JSON of what the client returns: bytes become base64, times RFC 3339."""
+    """Makes JSON of what the client returns: bytes become base64, times RFC 3339, periods seconds."""
     if isinstance(value, Enum):
         return value.value
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, datetime):
         return rfc3339(value)
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     if isinstance(value, bytes | bytearray | memoryview):
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, BaseException):
@@ -74,6 +76,17 @@ def memory_row(given: Any) -> tuple[Any, ...]:
 def namespace(labels: Sequence[str]) -> str:
     """A namespace the way the command line takes it, so that it can be copied back."""
     return " ".join(f"-n {shlex.quote(label)}" for label in labels)
+
+
+def row_period(period: timedelta | None) -> str | None:
+    """A period for a table, in its largest unit: "90d"."""
+    if period is None:
+        return None
+    seconds = period.total_seconds()
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.1f}".removesuffix(".0") + unit
+    return f"{seconds:.1f}".removesuffix(".0") + "s"
 
 
 def row_time(time: datetime | None) -> str | None:

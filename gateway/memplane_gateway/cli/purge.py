@@ -14,9 +14,7 @@ from memplane_gateway.cli.client import calling, read_filter, scoped
 def purge(
     *,
     filter_text: options.FilterText = None,
-    exact_namespace: Annotated[
-        bool, typer.Option("--exact", help="Only this very namespace, not those below it.")
-    ] = False,
+    exact_namespace: options.ExactNamespace = False,
     confirm_all: Annotated[
         bool,
         typer.Option(

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from typing import Annotated, Any
 
 import typer
 
 from memplane_gateway.cli import options, output
-from memplane_gateway.cli.client import calling, read_json, read_text, scoped
-
-_PERIOD = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smhdw]?)")
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+from memplane_gateway.cli.client import calling, read_json, read_period, read_text, scoped
 
 
 def put(
@@ -65,7 +61,7 @@ def put(
     if value is not None:
         given["value"] = read_json(value, "--value")
     if ttl is not None:
-        given["ttl"] = _period(ttl)
+        given["ttl"] = read_period(ttl, "--ttl")
     if session is not None or actor is not None:
         given["episode"] = _episode(kind, session, actor)
     with calling(target, timeout, form) as client:
@@ -96,13 +92,6 @@ def _literal(text: str) -> Any:
         return json.loads(text, parse_constant=lambda name: name)
     except ValueError:
         return text
-
-
-def _period(text: str) -> float:
-    match = _PERIOD.fullmatch(text)
-    if match is None:
-        raise typer.BadParameter("expected seconds, or 90s, 15m, 12h, 7d, 2w", param_hint="--ttl")
-    return float(match["number"]) * _SECONDS[match["unit"]]
 
 
 def _episode(kind: options.KindName, session: str | None, actor: str | None) -> Any:

@@ -9,13 +9,20 @@ from memplane_adapters.contract import Address, StoreError
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason
 from memplane_gateway.limits import REPLY_BYTES
+from memplane_gateway.memory.consolidating import Consolidation, Consolidator
+from memplane_gateway.memory.deleting import Deleter, Progress
 from memplane_gateway.memory.embedding import TextVectors
+from memplane_gateway.memory.forgetting import Forgetter
 from memplane_gateway.memory.listing import Lister
 from memplane_gateway.memory.model import Caller, Memory, Put, Removal, Update, Written
 from memplane_gateway.memory.namespaces import NamespaceLister
-from memplane_gateway.memory.purging import Progress, Purger
+from memplane_gateway.memory.purging import Purger
 from memplane_gateway.memory.questions import (
+    Consolidate,
+    Consolidated,
     Counted,
+    Forget,
+    Forgotten,
     Found,
     ListedPage,
     Listing,
@@ -74,7 +81,12 @@ class Memories:
         self._lister = Lister(shelf, clock, tokens, scan_budget)
         self._namespaces = NamespaceLister(shelf, clock, tokens, scan_budget)
         self._statistician = Statistician(shelf, clock, scan_budget)
-        self._purger = Purger(route, shelf, clock, self._writer, tokens, scan_budget=scan_budget)
+        deleter = Deleter(route, shelf, clock, self._writer, scan_budget=scan_budget)
+        self._purger = Purger(route, shelf, clock, deleter, tokens, scan_budget=scan_budget)
+        self._forgetter = Forgetter(route, shelf, clock, deleter, tokens)
+        self._consolidator = Consolidator(
+            route, shelf, self._writer, deleter, tokens, clock=clock, scan_budget=scan_budget
+        )
         self._searcher = Searcher(
             route,
             shelf,
@@ -181,6 +193,26 @@ class Memories:
         """Delete what is asked for, or only count it; `progress` then says how far that came."""
         run = self._purger.count if dry_run else self._purger.run
         return await run(caller, purge, progress)
+
+    def begin_forget(self, caller: Caller, forget: Forget) -> Progress:
+        """Where a call of a forget begins. Raises as `begin_purge`."""
+        return self._forgetter.begin(caller, forget)
+
+    async def forget(
+        self, caller: Caller, forget: Forget, progress: Progress, *, dry_run: bool = False
+    ) -> Forgotten:
+        """Delete what is to be forgotten, or only find it; `progress` as in `purge`."""
+        return await self._forgetter.run(caller, forget, progress, dry_run=dry_run)
+
+    def begin_consolidate(self, caller: Caller, asked: Consolidate) -> Consolidation:
+        """Where a call of a consolidation begins. Raises as `begin_purge`, and UNIMPLEMENTED."""
+        return self._consolidator.begin(caller, asked)
+
+    async def consolidate(
+        self, caller: Caller, asked: Consolidate, progress: Consolidation, *, dry_run: bool = False
+    ) -> Consolidated:
+        """Merge near-duplicates, or only find them; `progress` as in `purge`."""
+        return await self._consolidator.run(caller, asked, progress, dry_run=dry_run)
 
 
 def too_large() -> MemplaneError:

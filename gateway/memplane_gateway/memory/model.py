@@ -82,6 +82,8 @@ class Operation(StrEnum):
     UPDATE = "update"
     DELETE = "delete"
     PURGE = "purge"
+    FORGET = "forget"
+    CONSOLIDATE = "consolidate"
 
 
 class Outcome(StrEnum):

@@ -179,6 +179,85 @@ class Purged:
 
 
 @dataclass(frozen=True, slots=True)
+class Forget:
+    """Memories to delete that meet every condition that is given. Periods are microseconds."""
+
+    selection: Selection
+    binding: bytes
+    """As in Purge."""
+    older_than: int | None = None
+    """Least age: since its event_time, else its create_time."""
+    inactive_for: int | None = None
+    """Least time since its last change."""
+    importance_below: float | None = None
+    half_life: int | None = None
+    """In which importance halves with age."""
+    page_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ForgottenMemory:
+    """A memory that went, or would go, and what it was judged by: None was not asked for."""
+
+    namespace: tuple[str, ...]
+    key: str
+    age: int | None = None
+    inactive_for: int | None = None
+    importance: float | None = None
+    """Decayed, where a half-life was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What a forget did; with a token it stopped before its end."""
+
+    count: int
+    memories: tuple[ForgottenMemory, ...] = ()
+    """The first of them."""
+    next_page_token: str = ""
+    filter: FilterReport | None = None
+    replayed: bool = False
+    """As in Purged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consolidate:
+    """Memories to merge where they are near-duplicates."""
+
+    selection: Selection
+    binding: bytes
+    """As in Purge."""
+    min_similarity: float = 0.95
+    """The lowest cosine to the memory that is kept."""
+    page_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A memory that is kept, and keys of those that were merged into it with their similarity."""
+
+    namespace: tuple[str, ...]
+    kept: str
+    merged: tuple[tuple[str, float], ...]
+    """The most similar ones first, and of many only the first."""
+    merged_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Consolidated:
+    """What a consolidation did; with a token it stopped before its end."""
+
+    groups: tuple[Group, ...]
+    merged_count: int
+    conflicts: int
+    """Groups that were not merged, or not as a whole."""
+    compared: int
+    next_page_token: str = ""
+    replayed: bool = False
+    """As in Purged."""
+
+
+@dataclass(frozen=True, slots=True)
 class NamespaceQuery:
     """Which namespaces to list, and a page of them; None in a pattern is any label."""
 

@@ -9,13 +9,18 @@ from dataclasses import replace
 from memplane_adapters.contract import Address, Delete, StoreError
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason, is_outage
+from memplane_gateway.memory.consolidating import Consolidation
+from memplane_gateway.memory.deleting import Progress
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.memories import Memories, Standing, too_large
 from memplane_gateway.memory.model import Caller, Memory, Outcome, Put, Removal, Update, Written
 from memplane_gateway.memory.preconditions import refusal
-from memplane_gateway.memory.purging import Progress
 from memplane_gateway.memory.questions import (
+    Consolidate,
+    Consolidated,
     Counted,
+    Forget,
+    Forgotten,
     Found,
     ListedPage,
     Listing,
@@ -167,11 +172,29 @@ class SpoolingMemories(Memories):
         self, caller: Caller, purge: Purge, progress: Progress, *, dry_run: bool = False
     ) -> Purged:
         """Delete what the store has. Raises UNAVAILABLE while it may not be all that there is."""
-        if not progress.over:
-            if is_outage(self._fault) or self._touches(caller, purge.selection):
-                raise _unsettled(self._route)
-            self._must_be_ready()
+        self._must_be_settled(caller, purge.selection, over=progress.over)
         return await super().purge(caller, purge, progress, dry_run=dry_run)
+
+    async def forget(
+        self, caller: Caller, forget: Forget, progress: Progress, *, dry_run: bool = False
+    ) -> Forgotten:
+        """As in `purge`."""
+        self._must_be_settled(caller, forget.selection, over=progress.over)
+        return await super().forget(caller, forget, progress, dry_run=dry_run)
+
+    async def consolidate(
+        self, caller: Caller, asked: Consolidate, progress: Consolidation, *, dry_run: bool = False
+    ) -> Consolidated:
+        """As in `purge`."""
+        self._must_be_settled(caller, asked.selection, over=progress.over)
+        return await super().consolidate(caller, asked, progress, dry_run=dry_run)
+
+    def _must_be_settled(self, caller: Caller, selection: Selection, *, over: bool) -> None:
+        if over:
+            return
+        if is_outage(self._fault) or self._touches(caller, selection):
+            raise _unsettled(self._route)
+        self._must_be_ready()
 
     def _incomplete(self, caller: Caller, selection: Selection) -> bool:
         """Whether the store's answer will lack what waits. Raises where it cannot even be asked."""
@@ -323,7 +346,7 @@ def _unsettled(route: str) -> MemplaneError:
     return MemplaneError(
         Code.UNAVAILABLE,
         Reason.BACKEND_UNAVAILABLE,
-        f"{route}: the store is down, or writes to what is to be purged still wait for it, and only "
+        f"{route}: the store is down, or writes to what this is about still wait for it, and only "
         "it can decide what to delete; nothing was deleted; try again later",
         metadata={"route": route},
         retry_after=1.0,

@@ -8,10 +8,11 @@ from dataclasses import replace
 from memplane.v1 import memory_service_pb2 as pb
 from memplane_gateway import limits
 from memplane_gateway.clock import Clock
+from memplane_gateway.memory.deleting import Progress
 from memplane_gateway.memory.idempotency import Running
 from memplane_gateway.memory.ingests import IngestNotes
 from memplane_gateway.memory.model import Caller, Memory, Operation, Removal, Written
-from memplane_gateway.memory.purging import PurgeNotes
+from memplane_gateway.memory.once import OnceNotes
 from memplane_gateway.memory.questions import Found, Search
 from memplane_gateway.memory.removals import RemovalNotes
 from memplane_gateway.pacing import paced
@@ -58,7 +59,7 @@ class MemoryService:
         router: Router,
         clock: Clock,
         notes: RemovalNotes,
-        purges: PurgeNotes,
+        purges: OnceNotes[Progress],
         ingests: IngestNotes,
     ) -> None:
         self._router = router

@@ -25,11 +25,6 @@ def read_purge(message: pb.PurgeMemoriesRequest, violations: Violations) -> Purg
     return Purge(selection, binding, message.page_token)
 
 
-def purge_hash(message: pb.PurgeMemoriesRequest) -> bytes:
-    """What recognises the call when it is sent again."""
-    return question_hash("PurgeMemories", message, "request_id", "min_durability")
-
-
 def write_purged(
     purged: Purged, message: pb.PurgeMemoriesResponse, durability: Durability | None
 ) -> None:

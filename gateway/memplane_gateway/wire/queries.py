@@ -6,7 +6,15 @@ import hashlib
 from dataclasses import fields
 from typing import TypeAlias, TypeVar
 
-from memplane.v1 import filter_pb2, memory_pb2, purge_pb2, scan_pb2, search_pb2
+from memplane.v1 import (
+    consolidate_pb2,
+    filter_pb2,
+    forget_pb2,
+    memory_pb2,
+    purge_pb2,
+    scan_pb2,
+    search_pb2,
+)
 from memplane.v1 import memory_service_pb2 as svc
 from memplane_adapters.contract import (
     All,
@@ -82,6 +90,8 @@ _Selecting: TypeAlias = (
     | svc.CountMemoriesRequest
     | purge_pb2.PurgeMemoriesRequest
     | scan_pb2.ScanMemoriesRequest
+    | forget_pb2.ForgetMemoriesRequest
+    | consolidate_pb2.ConsolidateMemoriesRequest
 )
 
 

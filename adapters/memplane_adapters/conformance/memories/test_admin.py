@@ -39,6 +39,7 @@ from memplane_adapters.conformance.memories.helpers import (
     there,
 )
 from memplane_gateway import limits
+from memplane_gateway.server import SERVICES
 
 pytestmark = ON_THE_SESSION_LOOP
 
@@ -119,8 +120,8 @@ async def test_status_warns_of_an_embedder_without_meaning(
 async def test_health_names_every_route(door: Door) -> None:
     if door.name != GRPC:
         pytest.skip("health is a service of the gRPC server")
-    services = ["", "memplane.v1.MemoryService", "memplane.v1.AdminService", *Kind]
-    assert [await door.client.health(name) for name in services] == [Health.SERVING] * 6
+    services = ["", *SERVICES, *Kind]
+    assert [await door.client.health(name) for name in services] == [Health.SERVING] * len(services)
     with pytest.raises(NotFound):
         await door.client.health("nobody")
 

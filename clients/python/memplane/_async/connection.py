@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from memplane._async.grpc_transport import AsyncGrpcTransport
 
 MEMORY_SERVICE: Final = "/memplane.v1.MemoryService/"
+LIFECYCLE_SERVICE: Final = "/memplane.v1.LifecycleService/"
 ADMIN_SERVICE: Final = "/memplane.v1.AdminService/"
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from memplane import _replies, _requests, _values
 from memplane._async.connection import MEMORY_SERVICE, AsyncBase
+from memplane._async.further import call_to_the_end
 from memplane._enums import Durability, Kind, to_wire
-from memplane._errors import MemplaneError
 from memplane._filter_dicts import FilterLike, filter_message
 from memplane._models import PurgeResult
 from memplane.v1 import purge_pb2
@@ -64,21 +64,13 @@ class AsyncPurging(AsyncBase):
             dry_run=_values.flag(dry_run, "dry_run"),
             min_durability=options.durability(),
         )
-        done: list[purge_pb2.PurgeMemoriesResponse] = []
-        while not done or request.page_token:
-            request.request_id = options.request_id_of(len(done))
-            try:
-                response = await self._connection.call(
-                    MEMORY_SERVICE + "PurgeMemories",
-                    request,
-                    purge_pb2.PurgeMemoriesResponse,
-                    timeout,
-                )
-            except MemplaneError as error:
-                if done and not dry_run:
-                    before = sum(each.count for each in done)
-                    error.add_note(f"{before} memories were deleted by the calls before this one")
-                raise
-            done.append(response)
-            request.page_token = response.next_page_token
+        done = await call_to_the_end(
+            self._connection,
+            MEMORY_SERVICE + "PurgeMemories",
+            request,
+            purge_pb2.PurgeMemoriesResponse,
+            options=options,
+            timeout=timeout,
+            counted=lambda responses: sum(each.count for each in responses),
+        )
         return _replies.purged(done, dry_run=dry_run)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from memplane._async.lifecycle import AsyncLifecycle
 from memplane._async.overview import AsyncOverview
 from memplane._async.purging import AsyncPurging
 from memplane._async.reading import AsyncReading
@@ -25,7 +26,9 @@ from memplane._vectors import VectorLike
 # ruff: noqa: ASYNC109 (`timeout` is a deadline that travels with the call)
 
 
-class AsyncScope(AsyncReading, AsyncWriting, AsyncStreaming, AsyncPurging, AsyncOverview):
+class AsyncScope(
+    AsyncReading, AsyncWriting, AsyncStreaming, AsyncPurging, AsyncLifecycle, AsyncOverview
+):
     """A namespace, bound once: all that is written lies in it, all that is searched lies below it.
 
     Refs are absolute: a call that is given a `Ref` uses the namespace of the ref.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from memplane._sync.grpc_transport import GrpcTransport
 
 MEMORY_SERVICE: Final = "/memplane.v1.MemoryService/"
+LIFECYCLE_SERVICE: Final = "/memplane.v1.LifecycleService/"
 ADMIN_SERVICE: Final = "/memplane.v1.AdminService/"
 
 

@@ -13,6 +13,7 @@ from memplane._filter_dicts import FilterLike
 from memplane._inputs import UNSET, OrUnset
 from memplane._models import Episode, Ref, SearchResult, WriteResult, labels_of
 from memplane._states import MergeLike, StateOptions
+from memplane._sync.lifecycle import Lifecycle
 from memplane._sync.overview import Overview
 from memplane._sync.purging import Purging
 from memplane._sync.reading import Reading
@@ -24,7 +25,7 @@ from memplane._values import ValueLike
 from memplane._vectors import VectorLike
 
 
-class Scope(Reading, Writing, Streaming, Purging, Overview):
+class Scope(Reading, Writing, Streaming, Purging, Lifecycle, Overview):
     """A namespace, bound once: all that is written lies in it, all that is searched lies below it.
 
     Refs are absolute: a call that is given a `Ref` uses the namespace of the ref.

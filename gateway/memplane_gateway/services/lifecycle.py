@@ -1,0 +1,37 @@
+"""LifecycleService: decide which memories go."""
+
+from __future__ import annotations
+
+from memplane.v1 import lifecycle_service_pb2 as pb
+from memplane_gateway.memory.consolidating import Consolidation
+from memplane_gateway.memory.deleting import Progress
+from memplane_gateway.memory.idempotency import Running
+from memplane_gateway.memory.once import OnceNotes
+from memplane_gateway.routes import Router
+from memplane_gateway.services.consolidating import Consolidating
+from memplane_gateway.services.forgetting import Forgetting
+from memplane_gateway.wire.rpc import Rpc, rpcs_of
+
+
+class LifecycleService:
+    """The rpcs of memplane.v1.LifecycleService."""
+
+    def __init__(
+        self,
+        router: Router,
+        forgets: OnceNotes[Progress],
+        consolidations: OnceNotes[Consolidation],
+    ) -> None:
+        running = Running()
+        self._forgetting = Forgetting(router, forgets, running)
+        self._consolidating = Consolidating(router, consolidations, running)
+
+    def rpcs(self) -> list[Rpc]:
+        """All rpcs of the service."""
+        return rpcs_of(
+            pb.DESCRIPTOR.services_by_name["LifecycleService"],
+            {
+                "ForgetMemories": self._forgetting.forget_memories,
+                "ConsolidateMemories": self._consolidating.consolidate_memories,
+            },
+        )
