@@ -13,8 +13,9 @@ from typing import Any
 from hypothesis import strategies as st
 from tests.faults import samples
 from tests.faults.hostile import variants
+from tests.parity import lifecycle, vectors
 from tests.parity import strategies as given
-from tests.parity import vectors
+from tests.parity.lifecycle import Forgetting, Merging
 from tests.parity.requests import (
     READERS,
     Change,
@@ -205,6 +206,16 @@ class Family:
     def erasures(self) -> st.SearchStrategy[Erasure]:
         """Purges; half of them only look, so that there is something left."""
         return brief(of(Erasure, self._wheres, st.booleans()))
+
+    @cached_property
+    def forgettings(self) -> st.SearchStrategy[Forgetting]:
+        """Forgets."""
+        return lifecycle.forgettings(self._wheres)
+
+    @cached_property
+    def mergings(self) -> st.SearchStrategy[Merging]:
+        """Consolidations."""
+        return lifecycle.mergings(self._wheres)
 
     @cached_property
     def listings(self) -> st.SearchStrategy[Listing]:

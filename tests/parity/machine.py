@@ -127,6 +127,16 @@ class Parity(RuleBasedStateMachine):
         """Purge, or say what a purge would delete."""
         self._written(lambda number: replace(erasure, number=number))
 
+    @rule(forgetting=own("forgettings"))
+    def forget(self, forgetting: Any) -> None:
+        """Forget, or say what that would delete."""
+        self._written(lambda number: replace(forgetting, number=number))
+
+    @rule(merging=own("mergings"))
+    def consolidate(self, merging: Any) -> None:
+        """Merge near-duplicates, or say which are."""
+        self._written(lambda number: replace(merging, number=number))
+
     @rule(listing=own("listings"))
     def begin_walk(self, listing: Listing) -> None:
         """Take the first page of a walk that goes on among other requests."""

@@ -32,6 +32,7 @@ STORES = [choice for choice in at_hand() if choice.store is not None and choice.
 
 KEY_VALUES = [store for store in STORES if Kind.SEMANTIC not in map(str, store.kinds)]
 _SEARCHES = (
+    "test_consolidating.py",
     "test_hybrid.py",
     "test_likeness.py",
     "test_text_search.py",
@@ -39,6 +40,7 @@ _SEARCHES = (
     "test_weights.py",
 )
 _MIDDLE = (
+    "test_forgetting.py",
     "test_ingesting.py",
     "test_namespace_lists.py",
     "test_purging.py",
