@@ -11,6 +11,8 @@ NAMESPACE_LABELS = 16
 LABEL_BYTES = 256
 KEY_BYTES = 512
 TEXT_BYTES = 65_536
+INDEXED_TEXT_ITEMS = 16
+INDEXED_TEXT_PATH_BYTES = 64
 ATTRIBUTE_ITEMS = 64
 ATTRIBUTE_NAME_BYTES = 128
 STRING_BYTES = 262_144
@@ -37,6 +39,8 @@ SHOWN: dict[str, int] = {
     "label_bytes": LABEL_BYTES,
     "key_bytes": KEY_BYTES,
     "text_bytes": TEXT_BYTES,
+    "indexed_text_items": INDEXED_TEXT_ITEMS,
+    "indexed_text_path_bytes": INDEXED_TEXT_PATH_BYTES,
     "attribute_items": ATTRIBUTE_ITEMS,
     "attribute_name_bytes": ATTRIBUTE_NAME_BYTES,
     "string_bytes": STRING_BYTES,

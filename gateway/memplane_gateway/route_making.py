@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 
 from memplane_adapters.contract import (
     Backend,
@@ -26,15 +27,18 @@ from memplane_gateway.control import ControlStore, Place
 from memplane_gateway.embedders import Embedder, serving
 from memplane_gateway.layers import Layer, StackedKeyValueStore, StackedVectorStore, make_layers
 from memplane_gateway.memory.embedding import TextVectors
+from memplane_gateway.memory.further import KINDS
 from memplane_gateway.memory.leases import needs_leases
 from memplane_gateway.memory.memories import Memories
 from memplane_gateway.memory.questions import Mode
-from memplane_gateway.memory.shelf import KeyValueShelf, Shelf, VectorShelf
+from memplane_gateway.memory.shelf import KeyValueShelf, Shelf
+from memplane_gateway.memory.vector_shelf import VectorShelf
 from memplane_gateway.outbox.entries import Limits
 from memplane_gateway.outbox.outbox import Outbox
 from memplane_gateway.outbox.spooling import SpoolingMemories
 from memplane_gateway.presence import EntryNotes, Notes, PointNotes, Presence
 from memplane_gateway.routes import Route, is_enough
+from memplane_gateway.text_rooms import TextRoom
 from memplane_gateway.wire.outbox import ProtobufSpooled
 from memplane_gateway.wire.records import ProtobufRecords
 
@@ -112,6 +116,17 @@ class RouteMaker:
         embedder = self._embedder(route.embedder)
         collection = Collection(kind, embedder.identity, analyzer.name, route.index)
         place = Place(kind, route.store, self._place_of(route.store))
+        room = TextRoom(
+            store,
+            replace(collection, kind=KINDS[kind]),
+            self._control,
+            replace(place, kind=KINDS[kind]),
+        )
+
+        async def prepare() -> None:
+            await self._control.make_ready(store, collection, place)
+            await room.look()
+
         search = Mode(route.search) if route.search else None
         if search is not None and not getattr(store.capabilities, search.value):
             raise StartError(
@@ -124,11 +139,11 @@ class RouteMaker:
             store_name=route.store,
             adapter=self._settings.stores[route.store].adapter,
             store=store,
-            prepare=lambda: self._control.make_ready(store, collection, place),
+            prepare=prepare,
             embedder=embedder,
             memories=self._memories(
                 kind,
-                VectorShelf(store, self._records, analyzer),
+                VectorShelf(store, self._records, analyzer, room),
                 place.hash,
                 embedder=embedder,
                 search=search,

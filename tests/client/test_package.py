@@ -168,12 +168,13 @@ def test_every_field_of_a_request_can_be_said() -> None:
     """A field that the contract gains must not be forgotten here."""
     said = {
         "MemoryPut": "memory precondition expiry",
-        "MemoryUpdate": "ref text attributes remove_attributes value importance pinned expiry precondition",
+        "MemoryUpdate": "ref text attributes remove_attributes value importance pinned expiry "
+        "precondition indexed_texts",
         "MemoryDelete": "ref precondition",
         "SearchQuery": "kind namespace exact_namespace text vector mode filter time_from time_to "
         "min_relevance page_size view exact like recency_half_life recency_weight importance_weight "
         "diversity explain page_token vector_share",
-        "SearchHit": "memory relevance score explanation",
+        "SearchHit": "memory relevance score explanation matched_path",
         "Explanation": " ".join(field.name for field in fields(memplane.Explanation)),
         "ListMemoriesRequest": "kind namespace exact_namespace filter order descending page_size "
         "page_token view consistency_token",

@@ -52,6 +52,7 @@ def full_memory(kind: memory_pb2.Kind.ValueType, key: str) -> memory_pb2.Memory:
     if kind != messages.PROCEDURAL:
         memory.text = "Prefers tea in the morning"
         memory.vector = VECTOR
+        memory.indexed_texts.add(path="title", text="Tea")
     if kind == messages.EPISODIC:
         memory.episode.type = memory_pb2.EPISODE_TYPE_ACTION
         memory.episode.event_time.seconds = 1_700_000_000
@@ -122,6 +123,7 @@ def requests() -> dict[str, list[Message]]:
         change.precondition.if_present = True
         if kind != messages.PROCEDURAL:
             change.text = "Prefers coffee now"
+            change.indexed_texts.texts.add(path="title", text="Coffee")
         updates.append(update)
         lists.append(
             svc.ListMemoriesRequest(

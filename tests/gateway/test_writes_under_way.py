@@ -31,8 +31,8 @@ from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.memories import Memories
 from memplane_gateway.memory.model import Caller, Content, Expiry, Outcome, Put, Update
 from memplane_gateway.memory.questions import Listing, Selection
-from memplane_gateway.memory.shelf import VectorShelf
 from memplane_gateway.memory.tokens import PageTokens
+from memplane_gateway.memory.vector_shelf import VectorShelf
 from memplane_gateway.wire.records import ProtobufRecords
 
 CALLER = Caller()

@@ -19,6 +19,10 @@ class Kind(StrEnum):
     PROCEDURAL = "procedural"
     CONTROL = "control"
     """The gateway's own state; no route leads here and no caller can name it."""
+    SEMANTIC_TEXTS = "semantic-texts"
+    """Further texts of SEMANTIC memories, a point each; no caller can name this kind either."""
+    EPISODIC_TEXTS = "episodic-texts"
+    """The same of EPISODIC memories."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 
 from memplane._enums import Kind, Mode
 from memplane._filter_dicts import FilterLike
-from memplane._models import Episode, Memory, Ref
+from memplane._models import Episode, IndexedText, Memory, Ref
 from memplane._values import ValueLike
 from memplane._vectors import VectorLike
 
@@ -28,6 +28,10 @@ UNSET: Final = Unset.UNSET
 """Not given, where None means null."""
 
 OrUnset: TypeAlias = ValueLike | Literal[Unset.UNSET]
+
+
+IndexedTexts: TypeAlias = "Mapping[str, str | VectorLike] | Sequence[IndexedText]"
+"""Further texts, or vectors, by their paths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ class Put:
     """Whether forgetting and caps leave it alone."""
     vector: VectorLike | None = None
     """Its own vector, of the route's dimension, finite and not zero; then `text` serves KEYWORD."""
+    indexed_texts: IndexedTexts = ()
+    """Up to 16 further texts or vectors that it is found by, by their paths."""
     ttl: timedelta | float | None = None
     """From when on it is gone, counted from the write; a timedelta or seconds. 0 means never."""
     expire_time: datetime | None = None
@@ -77,6 +83,10 @@ class Put:
             importance=memory.importance,
             pinned=memory.pinned,
             vector=memory.vector,
+            indexed_texts=tuple(
+                IndexedText(each.path, each.text, None if each.text else each.vector)
+                for each in memory.indexed_texts
+            ),
             expire_time=memory.expire_time,
         )
 
@@ -100,6 +110,8 @@ class Update:
     """The new importance, 0 to 1. None means unchanged."""
     pinned: bool | None = None
     """Whether it is pinned. None means unchanged."""
+    indexed_texts: IndexedTexts | None = None
+    """All further texts anew; empty removes them. None means unchanged."""
     ttl: timedelta | float | None = None
     """The new time to live from now on; 0 means for ever. None means unchanged."""
     expire_time: datetime | None = None

@@ -15,6 +15,7 @@ from typing import Any, Self, overload
 from memplane import _values
 from memplane._enums import Durability, EpisodeType, Kind, Mode, Outcome, coerce
 from memplane._errors import InvalidArgument, MemplaneError
+from memplane._vectors import VectorLike
 
 
 def labels_of(namespace: Iterable[str], where: str) -> tuple[str, ...]:
@@ -81,6 +82,19 @@ class Episode:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexedText:
+    """A further text, or a vector, that a memory is found by."""
+
+    path: str
+    """Its name in the memory, 1 to 64 bytes; no name twice. A hit says by it what matched."""
+    text: str = ""
+    """What is embedded and searched: at most 65,536 bytes. Give it or a vector."""
+    vector: VectorLike | None = None
+    """A vector instead. Of a memory that was read: only where `with_vectors` asked for it, and then
+    beside the text too."""
+
+
+@dataclass(frozen=True, slots=True)
 class Embedding:
     """What made vectors. Vectors of different identities are never compared."""
 
@@ -121,6 +135,8 @@ class Memory:
     """Whether forgetting and caps leave it alone."""
     vector: array[float] | None = None
     """float32, L2-normalised; only where `with_vectors` asked for it."""
+    indexed_texts: tuple[IndexedText, ...] = ()
+    """Further texts that it is found by."""
     etag: str = ""
     """Opaque version for `if_match`; another after every change."""
     revision: int = 0
@@ -132,7 +148,7 @@ class Memory:
     content_hash: str = ""
     """Opaque fingerprint, equal for equal content."""
     embedding: Embedding | None = None
-    """What made its vector. None without a vector."""
+    """What made its vector, or without one those of its further texts. None without any."""
     provenance: Provenance | None = None
     searchable: bool = False
     """Whether VECTOR or KEYWORD search can find it."""
@@ -198,6 +214,8 @@ class Hit:
     """Raw cosine, -1 to 1. None without a vector match."""
     explanation: Explanation | None = None
     """What relevance is made of. None unless `explain` asked for it."""
+    matched_path: str = ""
+    """The path of the further text that `score` is of. Empty: it is of the memory's own text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from memplane._models import (
     Explanation,
     FilterReport,
     Hit,
+    IndexedText,
     Memory,
     NamespacePage,
     Page,
@@ -51,7 +52,7 @@ from memplane.v1 import (
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from memplane.v1 import filter_pb2
+    from memplane.v1 import filter_pb2, indexed_text_pb2
 
 
 def ref(message: memory_pb2.MemoryRef) -> Ref:
@@ -79,6 +80,7 @@ def memory(message: memory_pb2.Memory) -> Memory:
         importance=message.importance if has("importance") else None,
         pinned=message.pinned,
         vector=_vectors.from_bytes(message.vector),
+        indexed_texts=tuple(map(_indexed_text, message.indexed_texts)),
         etag=message.etag,
         revision=message.revision,
         create_time=_time(has("create_time"), message.create_time),
@@ -102,6 +104,10 @@ def _episode(message: memory_pb2.Episode) -> Episode:
         input=_values.from_value(message.input) if message.HasField("input") else None,
         output=_values.from_value(message.output) if message.HasField("output") else None,
     )
+
+
+def _indexed_text(message: indexed_text_pb2.IndexedText) -> IndexedText:
+    return IndexedText(message.path, message.text, _vectors.from_bytes(message.vector))
 
 
 def _provenance(message: memory_pb2.Provenance) -> Provenance:
@@ -135,6 +141,7 @@ def search_result(message: search_pb2.SearchResult) -> SearchResult:
                 hit.relevance,
                 hit.score if hit.HasField("score") else None,
                 _explanation(hit.explanation) if hit.HasField("explanation") else None,
+                hit.matched_path,
             )
             for hit in message.hits
         ),

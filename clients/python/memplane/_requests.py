@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar
@@ -16,8 +16,8 @@ from memplane._errors import InvalidArgument
 from memplane._filter_dicts import FilterLike, filter_message
 from memplane._ids import uuid7
 from memplane._inputs import UNSET, Delete, Put, Query, Update
-from memplane._models import Episode, Memory, Ref, labels_of
-from memplane.v1 import memory_pb2, memory_service_pb2, namespace_pb2, search_pb2
+from memplane._models import Episode, IndexedText, Memory, Ref, labels_of
+from memplane.v1 import indexed_text_pb2, memory_pb2, memory_service_pb2, namespace_pb2, search_pb2
 
 # A gateway takes 1,000 items a call and 4 MiB a message.
 MAX_ITEMS: Final = 1000
@@ -131,6 +131,7 @@ def put_message(given: Put | Memory, field: str, *, mint: bool) -> memory_servic
     memory.pinned = _values.flag(put.pinned, f"{where}.pinned")
     if put.vector is not None:
         memory.vector = _vectors.to_bytes(put.vector, f"{where}.vector")
+    memory.indexed_texts.extend(_texts(put.indexed_texts, f"{where}.indexed_texts"))
     _fill_expiry(message, put.ttl, put.expire_time, field)
     _fill_precondition(
         message, field, if_match=put.if_match, if_absent=put.if_absent, if_present=put.if_present
@@ -150,6 +151,27 @@ def _fill_episode(message: memory_pb2.Episode, episode: Episode, where: str) -> 
         message.input.CopyFrom(_values.to_value(episode.input, f"{where}.input"))
     if episode.output is not None:
         message.output.CopyFrom(_values.to_value(episode.output, f"{where}.output"))
+
+
+def _texts(given: object, where: str) -> list[indexed_text_pb2.IndexedText]:
+    if isinstance(given, Mapping):
+        given = [
+            IndexedText(path, each) if isinstance(each, str) else IndexedText(path, vector=each)
+            for path, each in given.items()
+        ]
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InvalidArgument.at(where, f"must be texts by their paths, not {given!r}")
+    messages = []
+    for i, one in enumerate(given):
+        at = f"{where}[{i}]"
+        text: IndexedText = item(one, IndexedText, at)
+        message = indexed_text_pb2.IndexedText(
+            path=_values.text(text.path, f"{at}.path"), text=_values.text(text.text, f"{at}.text")
+        )
+        if text.vector is not None:
+            message.vector = _vectors.to_bytes(text.vector, f"{at}.vector")
+        messages.append(message)
+    return messages
 
 
 def _fill_expiry(
@@ -217,6 +239,10 @@ def _update(given: Update, field: str) -> memory_service_pb2.MemoryUpdate:
         message.importance = _values.number(update.importance, f"{field}.importance")
     if update.pinned is not None:
         message.pinned = _values.flag(update.pinned, f"{field}.pinned")
+    if update.indexed_texts is not None:
+        texts = _texts(update.indexed_texts, f"{field}.indexed_texts")
+        message.indexed_texts.texts.extend(texts)
+        message.indexed_texts.SetInParent()
     _fill_expiry(message, update.ttl, update.expire_time, field)
     _fill_precondition(message, field, if_match=update.if_match)
     return message

@@ -15,7 +15,6 @@ from typing import TypeAlias
 from memplane_adapters.contract import (
     RELEVANCE_DIGITS,
     Address,
-    Hit,
     Predicate,
     Query,
     RankKey,
@@ -24,17 +23,17 @@ from memplane_adapters.contract import (
     rank_key,
 )
 from memplane_gateway.limits import SCAN_BYTES
+from memplane_gateway.memory.best_of import OVERFETCH, Match, ask, clamped
 from memplane_gateway.memory.fusion import fused, ranks
 from memplane_gateway.memory.questions import UNWEIGHTED, Weights
-from memplane_gateway.memory.shelf import Row, VectorShelf, fields_of, open_row
+from memplane_gateway.memory.shelf import Row, fields_of
+from memplane_gateway.memory.vector_shelf import VectorShelf
 from memplane_gateway.memory.weights import importance, recency, weighted
 from memplane_gateway.pacing import paced
 
 DEPTH = 100
 """How many of the best matches are fused, weighed anew or put in another order; or as many as the
 first page asks for, if that is more."""
-
-_OVERFETCH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,8 @@ class Candidate:
     vector_rank: int | None = None
     keyword_relevance: float | None = None
     keyword_rank: int | None = None
+    path: str = ""
+    """As in FoundMemory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +123,14 @@ async def gather(
     """
     opened = {} if opened is None else opened
     while True:
-        result = await shelf.query(query)
-        found, low = await _checked(shelf, query, wanted, result.hits, opened)
-        dry = low or (len(result.hits) < query.limit and not result.cut)
-        bound = _match(query, result.hits[-1]) if result.hits else 0.0
+        result = await ask(shelf, query, budget, opened)
+        found, low = await _checked(query, wanted, result.matches)
+        dry = low or result.dry
+        bound = 0.0 if result.last is None else _match(query, result.last)
         enough = dry or wanted.enough(found, bound)
         if enough or result.cut or query.limit >= budget:
             break
-        query = replace(query, limit=min(query.limit * _OVERFETCH, budget))
+        query = replace(query, limit=min(query.limit * OVERFETCH, budget))
     return Candidates(
         found,
         result.scanned,
@@ -176,6 +177,7 @@ async def gather_both(
                 vector_rank=vector_rank,
                 keyword_relevance=None if worded is None else worded.match,
                 keyword_rank=keyword_rank,
+                path="" if near is None else near.path,
             )
         )
     return Candidates(
@@ -198,39 +200,34 @@ def _places(candidates: Candidates, depth: int) -> _Places:
 
 
 async def _checked(
-    shelf: VectorShelf, query: Query, wanted: Wanted, hits: Sequence[Hit], opened: dict[bytes, Row]
+    query: Query, wanted: Wanted, matches: Sequence[Match]
 ) -> tuple[list[Candidate], bool]:
-    """The hits that hold against scope, expiry, residual and threshold, in rank order.
+    """The matches that hold against residual and threshold, in rank order.
 
     Also says whether some fell below the threshold, after which no better ones come.
     """
     kept: list[Candidate] = []
     low = False
-    async for hit in paced(hits):
-        row = opened.get(hit.record) or open_row(shelf.codec, hit, query.scope)
-        if row is None or row.record.address == wanted.apart:
+    async for each in paced(matches):
+        row = each.row
+        if row.record.address == wanted.apart:
             continue
-        opened[hit.record] = row
         if wanted.residual is not None and not wanted.residual(fields_of(row.record)):
             continue
-        match = _match(query, hit)
+        match = _match(query, each.score)
         if wanted.floor is not None and is_below(match, wanted.floor):
             low = True
             continue
-        score = None if query.vector is None else _cosine(hit)
-        kept.append(Candidate(row, match, wanted.weigh(row, match), score))
+        score = None if query.vector is None else clamped(each.score)
+        kept.append(Candidate(row, match, wanted.weigh(row, match), score, path=each.path))
     kept.sort(key=_by_match)
     return kept, low
 
 
-def _match(query: Query, hit: Hit) -> float:
+def _match(query: Query, score: float) -> float:
     if query.vector is None:
-        return keyword_relevance(hit.score)
-    return cosine_relevance(_cosine(hit))
-
-
-def _cosine(hit: Hit) -> float:
-    return max(-1.0, min(1.0, hit.score))
+        return keyword_relevance(score)
+    return cosine_relevance(clamped(score))
 
 
 def _by_match(candidate: Candidate) -> RankKey:

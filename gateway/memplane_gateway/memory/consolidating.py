@@ -29,8 +29,9 @@ from memplane_gateway.memory.model import (
 )
 from memplane_gateway.memory.planning import plan
 from memplane_gateway.memory.questions import Consolidate, Consolidated, Group
-from memplane_gateway.memory.shelf import Shelf, VectorShelf, etag_of
+from memplane_gateway.memory.shelf import Shelf, etag_of
 from memplane_gateway.memory.tokens import PageTokens, Position
+from memplane_gateway.memory.vector_shelf import VectorShelf
 from memplane_gateway.memory.walking import cursor_of, walk
 from memplane_gateway.memory.weights import importance
 from memplane_gateway.memory.writing import Writer

@@ -20,6 +20,7 @@ from memplane_adapters.contract import Cursor, Delete, Predicate, Scan, StoreErr
 from memplane_gateway.clock import Clock
 from memplane_gateway.deadline import is_late, remaining
 from memplane_gateway.errors import MemplaneError, from_store
+from memplane_gateway.memory.further import RowDelete
 from memplane_gateway.memory.leases import Turn, needs_leases
 from memplane_gateway.memory.model import Outcome, Record, Written
 from memplane_gateway.memory.questions import ForgottenMemory
@@ -158,7 +159,7 @@ class Deleter:
 
     async def _delete_as_seen(self, seen: Sequence[Record], gone: Gone) -> list[Record]:
         """Delete what has not changed since it was seen; says what has, and raises as above."""
-        deletes = [Delete(record.address, record.revision) for record in seen]
+        deletes = [RowDelete.of(record) for record in seen]
         results = await self._shelf.delete(deletes, atomic=False)
         for record, result in zip(seen, results, strict=True):
             if result.status is WriteStatus.APPLIED:
@@ -186,7 +187,7 @@ class Deleter:
         for index, (seen, row) in enumerate(zip(batch, rows, strict=True)):
             alive = alive_row(row, now)
             if alive is not None and still(seen, alive.record):
-                deletes[index] = Delete(seen.address, alive.record.revision)
+                deletes[index] = RowDelete.of(alive.record)
             else:
                 settled[index] = Written(seen.address, Outcome.MISSING)
         doomed = list(deletes.values())

@@ -15,6 +15,7 @@ from memplane_gateway.memory.model import (
     Content,
     Episode,
     Expiry,
+    FurtherVectors,
     Outcome,
     Provenance,
     Put,
@@ -34,6 +35,20 @@ class Unchanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Vectors:
+    """All vectors of a memory, and what made them; None is what it has not."""
+
+    own: Vector | None
+    further: FurtherVectors
+    identity: EmbeddingIdentity | None
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The places of the further texts that have one."""
+        return tuple(number for number, each in enumerate(self.further) if each is not None)
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A row as it is to become; `embed` says that the text still needs its vector."""
 
@@ -41,6 +56,10 @@ class Draft:
     vector: Vector | None
     embed: bool
     embedding: EmbeddingIdentity | None
+    further: FurtherVectors
+    """Those of its further texts that are known."""
+    embed_texts: frozenset[int]
+    """The places of the further texts that still need theirs."""
     expiry: Expiry | None
     """None: that of the row it replaces."""
     found: Row | None
@@ -54,14 +73,19 @@ class Draft:
         """What writing it will have done."""
         return Outcome.UPDATED if self.alive else Outcome.CREATED
 
+    @property
+    def texts_to_embed(self) -> list[str]:
+        """The texts that still need their vectors."""
+        further = [self.content.indexed_texts[number].text for number in self.embed_texts]
+        return [self.content.text, *further] if self.embed else further
+
     def finished(
         self,
         item: Put | Update,
         stamp: Stamp,
-        vector: Vector | None,
-        identity: EmbeddingIdentity | None,
+        vectors: Vectors,
     ) -> RowWrite:
-        """The row to write, now that its vector (None: it has none) and its time are known."""
+        """The row to write, now that its vectors and its time are known."""
         before = self.found.record if self.found is not None else None
         update_time = max(stamp.now, before.update_time) if before else stamp.now
         content = _with_event_time(self.content, update_time)
@@ -81,11 +105,13 @@ class Draft:
             expire_time=expire_time,
             ttl=ttl,
             content_hash=content_hash or stamp.fingerprint(content),
-            embedding=identity if vector is not None else None,
+            embedding=vectors.identity,
             provenance=stamp.provenance,
             tokens=stamp.mark.tokens_after(before, item.index, revision, self.outcome, stamp.now),
+            embedded_texts=vectors.places,
         )
-        return RowWrite(Row(record, vector), before.revision if before else 0)
+        row = Row(record, vectors.own, further=vectors.further)
+        return RowWrite(row, before.revision if before else 0, before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +152,8 @@ def draft_put(
                 metadata={"etag": etag_of(old)},
             )
         content_hash = as_before_hash if content is as_before else None
-    return _draft(content, put.vector, put.expiry, found, alive, content_hash=content_hash)
+    given = Vectors(put.vector, put.further, None)
+    return _draft(content, given, put.expiry, found, alive, content_hash=content_hash)
 
 
 def draft_update(
@@ -153,33 +180,72 @@ def draft_update(
         importance=content.importance if update.importance is None else update.importance,
         pinned=content.pinned if update.pinned is None else update.pinned,
         vector_digest=b"" if new_text else content.vector_digest,
+        indexed_texts=content.indexed_texts
+        if update.indexed_texts is None
+        else update.indexed_texts,
     )
     too_large = _too_large(content)
     if too_large is not None:
         return too_large
-    vector = found.vector if content.client_vector else None
+    given = Vectors(
+        found.vector if content.client_vector else None,
+        found.further if update.indexed_texts is None else update.further,
+        None,
+    )
     same_expiry = update.expiry is None or update.expiry.at(now) == old.expire_time
     content_hash = fingerprint(content)
     if same_expiry and content_hash == old.content_hash:
         return Unchanged(found)
-    return _draft(content, vector, update.expiry, found, found, content_hash=content_hash)
+    return _draft(content, given, update.expiry, found, found, content_hash=content_hash)
 
 
 def _draft(
     content: Content,
-    client_vector: Vector | None,
+    given: Vectors,
     expiry: Expiry | None,
     found: Row | None,
     alive: Row | None,
     *,
     content_hash: bytes | None,
 ) -> Draft:
-    vector = client_vector
-    embed = client_vector is None and bool(content.text)
+    vector = given.own
+    embed = vector is None and bool(content.text)
     embedding = None
     if embed and alive is not None and _same_text(alive, content):
         vector, embed, embedding = alive.vector, False, alive.record.embedding
-    return Draft(content, vector, embed, embedding, expiry, found, alive is not None, content_hash)
+    known = {} if alive is None else _known(alive)
+    further = tuple(
+        known.get(each.text) if each.text else own
+        for each, own in zip(content.indexed_texts, given.further, strict=True)
+    )
+    return Draft(
+        content,
+        vector,
+        embed,
+        embedding,
+        further,
+        frozenset(
+            number
+            for number, each in enumerate(content.indexed_texts)
+            if each.text and further[number] is None
+        ),
+        expiry,
+        found,
+        alive is not None,
+        content_hash,
+    )
+
+
+def _known(row: Row) -> dict[str, Vector]:
+    """The vectors that the embedder has made for a memory, by their texts."""
+    content = row.record.content
+    known: dict[str, Vector] = {}
+    if row.vector is not None and content.text and not content.client_vector:
+        known[content.text] = row.vector
+    for each, vector in zip(content.indexed_texts, row.further, strict=True):
+        if each.text and vector is not None:
+            known[each.text] = vector
+    return known
 
 
 def _same_text(row: Row, content: Content) -> bool:
@@ -203,7 +269,7 @@ def _at_event_time(content: Content, old: Content) -> Content:
 
 def _too_large(content: Content) -> MemplaneError | None:
     """Why a memory that grew by updates must not: what is over the limits could not be put again."""
-    values, size = 0, len(content.text.encode())
+    values, size = 0, sum(len(text.encode()) for text in content.texts)
     stack: list[Value] = [dict(content.attributes)]
     if content.value is not ABSENT:
         stack.append(content.value)

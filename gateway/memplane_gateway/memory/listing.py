@@ -73,6 +73,8 @@ class Lister:
             and len(rows) < listing.page_size
             and scanned >= self._scan_budget,
         )
+        if listing.vectors:
+            rows = await self._shelf.complete(rows)
         return ListedPage(
             tuple(memory_of(self._shelf, row, vectors=listing.vectors) for row in rows),
             self._tokens.seal(after, binding, now) if after is not None else "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 from memplane_adapters.contract import (
     Address,
@@ -48,6 +48,20 @@ class Episode:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexedText:
+    """A further text that a memory is found by, or, with its digest, a vector that a caller gave."""
+
+    path: str
+    text: str = ""
+    vector_digest: bytes = b""
+    """As in Content."""
+
+
+FurtherVectors: TypeAlias = tuple[Vector | None, ...]
+"""The vectors of a memory's further texts, one each; empty where they were not asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """What a caller gives of a memory, but for the vector itself."""
 
@@ -59,11 +73,17 @@ class Content:
     pinned: bool = False
     vector_digest: bytes = b""
     """Of a vector that the caller gave, as it was given: stores may round theirs. Empty: none."""
+    indexed_texts: tuple[IndexedText, ...] = ()
 
     @property
     def client_vector(self) -> bool:
         """Whether the vector came from the caller, not from the embedder."""
         return bool(self.vector_digest)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Its own text and the further ones, which KEYWORD takes for one document."""
+        return self.text, *(each.text for each in self.indexed_texts if each.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +142,12 @@ class Record:
     ttl: int | None
     content_hash: bytes
     embedding: EmbeddingIdentity | None
+    """What made its vector; without one of its own, those of its further texts."""
     provenance: Provenance
     tokens: Sequence[WriteToken] = ()
     """Oldest first."""
+    embedded_texts: tuple[int, ...] = ()
+    """The places of the further texts that have a vector, ascending."""
 
     @property
     def time(self) -> int:
@@ -149,6 +172,7 @@ class Memory:
     vector: Vector | None = None
     size: int = 0
     """About how many bytes it takes in a reply."""
+    further: FurtherVectors = ()
 
 
 class Must(StrEnum):
@@ -195,6 +219,8 @@ class Put:
     """Whether the key was made of the request id."""
     index: int = 0
     """Its place in the call."""
+    further: FurtherVectors = ()
+    """The vectors that the caller gave among its further texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +234,9 @@ class Update:
     value: Value | Absent = ABSENT
     importance: float | None = None
     pinned: bool | None = None
+    indexed_texts: tuple[IndexedText, ...] | None = None
+    further: FurtherVectors = ()
+    """As in Put, with `indexed_texts`."""
     expiry: Expiry | None = None
     precondition: Precondition | None = None
     index: int = 0

@@ -97,6 +97,8 @@ class FoundMemory:
     score: float | None = None
     parts: Parts | None = None
     """Only where they were asked for."""
+    path: str = ""
+    """Of the further text that `score` is of; empty: of the memory's own."""
 
 
 @dataclass(frozen=True, slots=True)

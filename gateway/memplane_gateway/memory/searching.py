@@ -26,8 +26,9 @@ from memplane_gateway.memory.fusion import MEANINGLESS_SHARE, VECTOR_SHARE, rank
 from memplane_gateway.memory.model import Caller
 from memplane_gateway.memory.planning import Plan, plan
 from memplane_gateway.memory.questions import Found, FoundMemory, Mode, Parts, Search
-from memplane_gateway.memory.shelf import Shelf, VectorShelf, alive_row, memory_of
+from memplane_gateway.memory.shelf import Shelf, alive_row, memory_of
 from memplane_gateway.memory.tokens import PageTokens, SearchPosition
+from memplane_gateway.memory.vector_shelf import VectorShelf
 from memplane_gateway.memory.walking import walk
 
 PAGED_ITEMS = MAX_PAGE_ITEMS
@@ -201,16 +202,20 @@ class Searcher:
         more = last < len(ranked) or (candidates.deeper and not asked.bounded)
         more = more and bool(kept) and last < PAGED_ITEMS
         parts = _Explained(asked.mode, wanted, candidates.found) if search.explain else None
+        rows = [each.row for each in kept]
+        if search.vectors:
+            rows = await self._shelf.complete(rows)
         return self._answer(
             asked,
             tuple(
                 FoundMemory(
-                    memory_of(self._shelf, each.row, vectors=search.vectors),
+                    memory_of(self._shelf, row, vectors=search.vectors),
                     each.relevance,
                     each.score,
                     None if parts is None else parts.of(each),
+                    each.path,
                 )
-                for each in kept
+                for each, row in zip(kept, rows, strict=True)
             ),
             candidates.scanned,
             truncated=candidates.spent or short,
@@ -236,6 +241,8 @@ class Searcher:
             planned.residual,
             max_bytes=search.max_bytes,
         )
+        if search.vectors:
+            rows = await self._shelf.complete(rows)
         hits = tuple(
             FoundMemory(memory_of(self._shelf, row, vectors=search.vectors), 0.0) for row in rows
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import logging
@@ -20,9 +19,6 @@ from memplane_adapters.contract import (
     Filter,
     KeyValueStore,
     Page,
-    Point,
-    Query,
-    QueryResult,
     Scan,
     Scope,
     Store,
@@ -31,20 +27,18 @@ from memplane_adapters.contract import (
     StoreReason,
     Value,
     Vector,
-    VectorStore,
     Write,
     WriteResult,
     from_micros,
 )
-from memplane_gateway.analysis import Analyzer
+from memplane_gateway.memory.further import (
+    TextCodec,
+)
 from memplane_gateway.memory.leases import needs_leases
-from memplane_gateway.memory.model import Content, Memory, Record
+from memplane_gateway.memory.model import Content, FurtherVectors, Memory, Record
 from memplane_gateway.pacing import paced
 
-_THREAD_CHARACTERS = 20_000
-"""From so much text on, its analysis (about 2 ms here) would keep other callers waiting."""
-
-_FIRST_CHARACTERS = 64
+_FLOAT_BYTES = 4
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +50,7 @@ class DamagedRecordError(ValueError):
     """The bytes of a record have changed since they were written."""
 
 
-class RecordCodec(Protocol):
+class RecordCodec(TextCodec, Protocol):
     """How records become bytes; `wire` has the one that is used."""
 
     def encode(self, record: Record) -> bytes:
@@ -79,7 +73,8 @@ class Row:
     record: Record
     vector: Vector | None = None
     size: int = 0
-    """Bytes of both as they are stored."""
+    """Bytes of all as they are stored."""
+    further: FurtherVectors = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +83,14 @@ class RowWrite:
 
     row: Row
     expected: int
+    replaced: Record | None = None
+    """What was read at that revision, alive or expired."""
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether points of further texts are to be written or deleted with it."""
+        before = self.replaced is not None and self.replaced.embedded_texts
+        return bool(self.row.record.embedded_texts or before)
 
 
 class Shelf(Protocol):
@@ -104,6 +107,10 @@ class Shelf(Protocol):
         self, addresses: Sequence[Address], *, vectors: bool = False
     ) -> list[Row | None]:
         """Rows by address, expired ones too."""
+        ...
+
+    async def complete(self, rows: Sequence[Row]) -> list[Row]:
+        """Rows that were read with their vectors, now with those of their further texts too."""
         ...
 
     async def write(self, writes: Sequence[RowWrite], *, atomic: bool) -> list[WriteResult]:
@@ -127,7 +134,7 @@ class Shelf(Protocol):
         ...
 
 
-class _StoreShelf(Generic[StoreT]):
+class StoreShelf(Generic[StoreT]):
     """What shelves over both kinds of store have in common."""
 
     def __init__(self, store: StoreT, codec: RecordCodec) -> None:
@@ -155,67 +162,7 @@ class _StoreShelf(Generic[StoreT]):
         return None if needs_leases(self.store.capabilities) else revision
 
 
-class VectorShelf(_StoreShelf[VectorStore]):
-    """A shelf over a vector store."""
-
-    def __init__(self, store: VectorStore, codec: RecordCodec, analyzer: Analyzer) -> None:
-        super().__init__(store, codec)
-        self.analyzer = analyzer
-
-    async def fetch(
-        self, addresses: Sequence[Address], *, vectors: bool = False
-    ) -> list[Row | None]:
-        """Rows by address, expired ones too."""
-        rows = await self.store.fetch(addresses, vectors=vectors)
-        return await _matched(self.codec, addresses, rows)
-
-    async def write(self, writes: Sequence[RowWrite], *, atomic: bool) -> list[WriteResult]:
-        """Write rows, each if nothing came between; never atomically."""
-        assert not atomic, "only key-values are"
-        if sum(len(write.row.record.content.text) for write in writes) < _THREAD_CHARACTERS:
-            return await self.store.upsert(self._points(writes))
-        return await self.store.upsert(await asyncio.to_thread(self._points, writes))
-
-    async def delete(self, deletes: Sequence[Delete], *, atomic: bool) -> list[WriteResult]:
-        """Delete rows, each if nothing came between; never atomically."""
-        assert not atomic, "only key-values are"
-        return await self.store.delete(self._deletes(deletes))
-
-    async def query(self, query: Query) -> QueryResult:
-        """Find the best rows."""
-        return await self.store.query(query)
-
-    def searchable(self, record: Record) -> bool:
-        """Whether VECTOR or KEYWORD search can find it."""
-        if record.embedding is not None:
-            return True
-        text = record.content.text
-        # Most texts have a term at once; the rest of a long one is not looked at for that.
-        return self.capabilities.keyword and bool(
-            self.analyzer.terms(text[:_FIRST_CHARACTERS]) or self.analyzer.terms(text)
-        )
-
-    def _points(self, writes: Sequence[RowWrite]) -> list[Write[Point]]:
-        return [Write(self._point(write.row), self._expected(write.expected)) for write in writes]
-
-    def _point(self, row: Row) -> Point:
-        record = row.record
-        text = record.content.text
-        return Point(
-            address=record.address,
-            revision=record.revision,
-            update_time=record.update_time,
-            time=record.time,
-            expire_time=record.expire_time,
-            fields=fields_of(record),
-            record=self.codec.encode(record),
-            vector=row.vector,
-            text=text,
-            terms=self.analyzer.terms(text) if self.capabilities.keyword else (),
-        )
-
-
-class KeyValueShelf(_StoreShelf[KeyValueStore]):
+class KeyValueShelf(StoreShelf[KeyValueStore]):
     """A shelf over a key-value store."""
 
     async def fetch(
@@ -225,7 +172,11 @@ class KeyValueShelf(_StoreShelf[KeyValueStore]):
         vectors: bool = False,  # noqa: ARG002 (key-values have none)
     ) -> list[Row | None]:
         """Rows by address, expired ones too; there are no vectors."""
-        return await _matched(self.codec, addresses, await self.store.get(addresses))
+        return await matched(self.codec, addresses, await self.store.get(addresses))
+
+    async def complete(self, rows: Sequence[Row]) -> list[Row]:
+        """As they are: key-values have no vectors."""
+        return list(rows)
 
     async def write(self, writes: Sequence[RowWrite], *, atomic: bool) -> list[WriteResult]:
         """Write rows, each if nothing came between; `atomic` all or none."""
@@ -315,6 +266,7 @@ def memory_of(shelf: Shelf, row: Row, *, vectors: bool = False) -> Memory:
         searchable=shelf.searchable(row.record),
         vector=row.vector if vectors else None,
         size=row.size,
+        further=row.further if vectors else (),
     )
 
 
@@ -323,8 +275,12 @@ def alive_row(row: Row | None, now: int) -> Row | None:
     return row if row is not None and row.record.alive(now) else None
 
 
-def open_row(codec: RecordCodec, stored: Stored, scope: Scope) -> Row | None:
+def open_row(
+    codec: RecordCodec, stored: Stored, scope: Scope, *, vectors: bool = False
+) -> Row | None:
     """The row behind bytes from a store, if it belongs to the scope and is alive.
+
+    With `vectors` its size counts those of its further texts, which are yet to be read.
 
     A foreign row is logged and dropped; bytes that are no record raise BACKEND_PROTOCOL, since then
     nobody can say whether the answer is right.
@@ -335,12 +291,16 @@ def open_row(codec: RecordCodec, stored: Stored, scope: Scope) -> Row | None:
         return None
     if not record.alive(scope.alive_at):
         return None
-    return Row(record, stored.vector, _size(stored))
+    size = _size(stored)
+    if vectors and record.embedding is not None:
+        size += _FLOAT_BYTES * record.embedding.dimension * len(record.embedded_texts)
+    return Row(record, stored.vector, size)
 
 
-async def _matched(
+async def matched(
     codec: RecordCodec, addresses: Sequence[Address], stored: Sequence[Stored | None]
 ) -> list[Row | None]:
+    """The rows that a store gave for addresses. Raises PROTOCOL for others."""
     if len(stored) != len(addresses):
         raise StoreError(
             StoreReason.PROTOCOL, f"asked for {len(addresses)} rows, got {len(stored)}"

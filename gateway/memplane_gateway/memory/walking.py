@@ -39,7 +39,7 @@ async def walk(
         )
         scanned += page.scanned
         async for stored in paced(page.rows):
-            row = open_row(shelf.codec, stored, scan.scope)
+            row = open_row(shelf.codec, stored, scan.scope, vectors=scan.vectors)
             if row is None or (residual is not None and not residual(fields_of(row.record))):
                 continue
             found.append(row)

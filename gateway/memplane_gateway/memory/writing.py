@@ -18,7 +18,6 @@ from typing import Protocol, TypeAlias, TypeVar
 from memplane_adapters.contract import (
     Address,
     Delete,
-    EmbeddingIdentity,
     StoreError,
     StoreReason,
     Vector,
@@ -27,8 +26,16 @@ from memplane_adapters.contract import (
 )
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason, from_store, is_ambiguous
-from memplane_gateway.memory.drafting import Draft, Stamp, Unchanged, draft_put, draft_update
+from memplane_gateway.memory.drafting import (
+    Draft,
+    Stamp,
+    Unchanged,
+    Vectors,
+    draft_put,
+    draft_update,
+)
 from memplane_gateway.memory.embedding import TextVectors
+from memplane_gateway.memory.further import RowDelete
 from memplane_gateway.memory.idempotency import Done, Mark, atomic_refused
 from memplane_gateway.memory.leases import Leases, Turn, turns_for
 from memplane_gateway.memory.model import (
@@ -163,7 +170,7 @@ class Writer:
                 elif alive is None:
                     settled[index] = Written(removal.address, Outcome.MISSING)
                 else:
-                    deletes[index] = Delete(removal.address, alive.record.revision)
+                    deletes[index] = RowDelete.of(alive.record)
             if atomic and any(each is not None and each.error for each in settled):
                 return all_refused(settled, batch)
             doomed = list(deletes.values())
@@ -276,7 +283,7 @@ class Writer:
                 settled[index] = self._without_writing(batch[index].address, decision)
         if not drafts:
             return settled
-        texts = {draft.content.text for draft in drafts.values() if draft.embed}
+        texts = {text for draft in drafts.values() for text in draft.texts_to_embed}
         call.made.update(await self._vectors.of(texts - call.made.keys()))
         writes: list[RowWrite] = []
 
@@ -286,8 +293,8 @@ class Writer:
             with self._clock.writing() as now:
                 stamp = self._stamp(call, now)
                 async for index, draft in paced(drafts.items()):
-                    vector = self._vector_of(draft, call)
-                    writes.append(draft.finished(batch[index], stamp, *vector))
+                    vectors = self._vectors_of(draft, call)
+                    writes.append(draft.finished(batch[index], stamp, vectors))
                     call.stamped.add(writes[-1].row.record.revision)
                 return await self._shelf.write(writes, atomic=call.atomic)
 
@@ -357,14 +364,22 @@ class Writer:
                 refused[index] = self._failed(batch[index].address, result)
         return all_refused(refused, batch) if any(refused) else refused
 
-    def _vector_of(
-        self, draft: Draft, call: _Call
-    ) -> tuple[Vector | None, EmbeddingIdentity | None]:
+    def _vectors_of(self, draft: Draft, call: _Call) -> Vectors:
+        own, identity = draft.vector, draft.embedding
         if draft.embed:
-            return call.made.get(draft.content.text), self._vectors.identity
-        if draft.content.client_vector:
-            return draft.vector, self._vectors.client_identity
-        return draft.vector, draft.embedding
+            own, identity = call.made.get(draft.content.text), self._vectors.identity
+        elif draft.content.client_vector:
+            identity = self._vectors.client_identity
+        texts = draft.content.indexed_texts
+        further = tuple(
+            call.made.get(each.text) if number in draft.embed_texts else draft.further[number]
+            for number, each in enumerate(texts)
+        )
+        if own is not None:
+            return Vectors(own, further, identity)
+        made = [bool(texts[number].text) for number, each in enumerate(further) if each is not None]
+        identity = self._vectors.identity if any(made) else self._vectors.client_identity
+        return Vectors(None, further, identity if made else None)
 
     def _failed(self, address: Address, result: WriteResult) -> Written:
         assert result.error is not None, "a failed write says why"

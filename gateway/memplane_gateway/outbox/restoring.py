@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from memplane_adapters.contract import (
@@ -17,6 +17,7 @@ from memplane_adapters.contract import (
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason, from_store
 from memplane_gateway.memory.embedding import TextVectors
+from memplane_gateway.memory.further import RowDelete
 from memplane_gateway.memory.idempotency import TOKENS, reused
 from memplane_gateway.memory.leases import Turn
 from memplane_gateway.memory.model import Outcome, Record, WriteToken, Written
@@ -122,22 +123,23 @@ class Restorer:
     async def _embedded(self, entries: Sequence[Spooled]) -> list[Spooled]:
         """The entries with vectors of today's embedder, should it be another than when they came."""
         identity = self._vectors.identity
-        stale = {
-            entry.id: entry.row.record.content.text
-            for entry in entries
-            if entry.row is not None
-            and entry.row.record.embedding not in (None, identity)
-            and not entry.row.record.content.client_vector
-        }
+        stale = {entry.id: texts for entry in entries if (texts := _stale(entry, identity))}
         if not stale:
             return list(entries)
-        vectors = await self._vectors.of(set(stale.values()))
+        vectors = await self._vectors.of({text for texts in stale.values() for text in texts})
         return [
-            _with_vector(entry, vectors.get(stale[entry.id]), identity)
-            if entry.id in stale
-            else entry
+            _with_vectors(entry, vectors, identity) if entry.id in stale else entry
             for entry in entries
         ]
+
+
+def _stale(entry: Spooled, identity: EmbeddingIdentity | None) -> list[str]:
+    """The texts whose vectors another embedder has made, or may have."""
+    if entry.row is None or entry.row.record.embedding in (None, identity):
+        return []
+    content = entry.row.record.content
+    own = [] if content.client_vector else [content.text]
+    return [text for text in (*own, *content.texts[1:]) if text]
 
 
 def restored(entry: Spooled, found: Row | None, now: int) -> RowWrite | Delete | Applied | Death:
@@ -150,8 +152,9 @@ def restored(entry: Spooled, found: Row | None, now: int) -> RowWrite | Delete |
         return Applied()
     if entry.base not in (0, there):
         return superseded(there)
-    if entry.row is None:
-        return superseded(there) if there > entry.revision else Delete(entry.address, there)
+    if entry.row is None and found is not None:
+        return superseded(there) if there > entry.revision else RowDelete.of(found.record)
+    assert entry.row is not None, "a delete of nothing is applied"
     if found is None:
         record = replace(entry.row.record, update_time=now)
         return RowWrite(replace(entry.row, record=_told(record, Outcome.CREATED)), 0)
@@ -162,7 +165,7 @@ def restored(entry: Spooled, found: Row | None, now: int) -> RowWrite | Delete |
         return Applied()  # done by an earlier try, and others have written since
     if there > entry.revision:
         return superseded(there)
-    return RowWrite(_over(entry.row, found.record, now), there)
+    return RowWrite(_over(entry.row, found.record, now), there, found.record)
 
 
 def superseded(revision: int) -> Death:
@@ -220,10 +223,20 @@ def _call(token: WriteToken) -> tuple[str, str]:
     return token.operation, token.request_id
 
 
-def _with_vector(
-    entry: Spooled, vector: Vector | None, identity: EmbeddingIdentity | None
+def _with_vectors(
+    entry: Spooled, vectors: Mapping[str, Vector | None], identity: EmbeddingIdentity | None
 ) -> Spooled:
-    assert entry.row is not None, "a delete has none"
-    embedding = identity if vector is not None else None
-    record = replace(entry.row.record, embedding=embedding)
-    return replace(entry, row=replace(entry.row, record=record, vector=vector))
+    row = entry.row
+    assert row is not None, "a delete has none"
+    content = row.record.content
+    own = row.vector if content.client_vector else vectors.get(content.text)
+    further = tuple(
+        vectors.get(each.text) if each.text else vector
+        for each, vector in zip(content.indexed_texts, row.further, strict=True)
+    )
+    places = tuple(number for number, each in enumerate(further) if each is not None)
+    embedding = None
+    if own is not None or places:
+        embedding = row.record.embedding if content.client_vector else identity
+    record = replace(row.record, embedding=embedding, embedded_texts=places)
+    return replace(entry, row=replace(row, record=record, vector=own, further=further))

@@ -64,6 +64,10 @@ class OutboxShelf:
         entries = [found.get(address) for address in addresses]
         return [entry.row if entry is not None else None for entry in entries]
 
+    async def complete(self, rows: Sequence[Row]) -> list[Row]:
+        """As they are: what waits has all its vectors."""
+        return list(rows)
+
     async def write(self, writes: Sequence[RowWrite], *, atomic: bool) -> list[WriteResult]:
         """Have rows wait."""
         revisions = [write.row.record.revision for write in writes]

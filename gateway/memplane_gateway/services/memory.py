@@ -117,6 +117,7 @@ class MemoryService:
             self._writes.check_dimension(
                 put.address.kind, put.vector, f"puts[{index}].memory.vector", violations
             )
+            self._writes.check_further(put, f"puts[{index}].memory.indexed_texts", violations)
         if request.atomic:
             self._writes.check_atomic(puts, "puts[{}].memory.ref", violations)
         caller, asked = self._writes.check(request, puts, "puts", caller, violations)
@@ -179,6 +180,8 @@ class MemoryService:
             read_update(item, caller.tenant, f"updates[{index}]", violations, now=now, index=index)
             async for index, item in paced(enumerate(request.updates[: limits.BATCH_ITEMS]))
         ]
+        for index, update in enumerate(updates):
+            self._writes.check_further(update, f"updates[{index}].indexed_texts.texts", violations)
         caller, asked = self._writes.check(request, updates, "updates", caller, violations)
         caller = await with_body(caller, request.updates)
         async with self._running.alone(caller, Operation.UPDATE):

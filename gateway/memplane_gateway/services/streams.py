@@ -132,6 +132,7 @@ class Streams:
             self._writes.check_dimension(
                 put.address.kind, put.vector, f"{at}.memory.vector", violations
             )
+            self._writes.check_further(put, f"{at}.memory.indexed_texts", violations)
             other = first.setdefault(put.address, index)
             if other != index:
                 violations.add(f"{at}.memory.ref", f"the same ref as puts[{other}]")

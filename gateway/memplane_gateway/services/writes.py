@@ -15,7 +15,7 @@ from memplane.v1 import memory_service_pb2 as pb
 from memplane_adapters.contract import POINT_NAMESPACE, Address, Durability, Kind, Vector
 from memplane_gateway import limits
 from memplane_gateway.errors import MemplaneError, Reason, unimplemented
-from memplane_gateway.memory.model import Caller, Written
+from memplane_gateway.memory.model import Caller, Put, Update, Written
 from memplane_gateway.routes import Route, Router, durability_refusal
 from memplane_gateway.services.calls import Translated, know_durability, read_min_durability
 from memplane_gateway.wire.memories import body_hash_of
@@ -109,6 +109,11 @@ class Writes:
         if violations.noted or self._router[Kind.PROCEDURAL].capabilities.atomic:
             return
         raise unimplemented("atomic", Kind.PROCEDURAL.value, "its store has no atomic batches")
+
+    def check_further(self, item: Put | Update, field: str, violations: Violations) -> None:
+        """The dimensions of the vectors among further texts."""
+        for index, vector in enumerate(item.further):
+            self.check_dimension(item.address.kind, vector, f"{field}[{index}].vector", violations)
 
     def check_dimension(
         self, kind: Kind, vector: Vector | None, field: str, violations: Violations

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
 from google.protobuf.message import Message
 
 from memplane.v1 import durability_pb2, value_pb2
@@ -18,7 +16,6 @@ from memplane_adapters.contract import (
     EmbeddingIdentity,
     Kind,
     Value,
-    Vector,
 )
 from memplane_gateway import limits
 from memplane_gateway.memory.model import (
@@ -36,6 +33,7 @@ from memplane_gateway.memory.model import (
     Update,
 )
 from memplane_gateway.pacing import paced
+from memplane_gateway.wire.texts import read_texts, write_texts
 from memplane_gateway.wire.values import (
     read_map,
     read_time,
@@ -43,6 +41,7 @@ from memplane_gateway.wire.values import (
     write_time,
     write_value,
 )
+from memplane_gateway.wire.vectors import digest_of, packed, read_vector
 from memplane_gateway.wire.violations import Violations
 
 KINDS: dict[int, Kind] = {
@@ -144,6 +143,9 @@ def read_put(
         if address.kind is Kind.PROCEDURAL:
             violations.add(f"{at}.vector", "PROCEDURAL memories have none")
         vector = read_vector(memory.vector, f"{at}.vector", violations)
+    texts, further = read_texts(
+        memory.indexed_texts, address.kind, f"{at}.indexed_texts", violations
+    )
     content = Content(
         text=memory.text,
         attributes=_read_attributes(memory.attributes, f"{at}.attributes", violations),
@@ -155,12 +157,14 @@ def read_put(
         if memory.HasField("importance")
         else None,
         pinned=memory.pinned,
-        vector_digest=_digest(vector) if vector is not None else b"",
+        vector_digest=digest_of(vector),
+        indexed_texts=texts,
     )
     return Put(
         address=address,
         content=content,
         vector=vector,
+        further=further,
         expiry=read_expiry(message.expiry, now, f"{path}.expiry", violations)
         if message.HasField("expiry")
         else NEVER,
@@ -187,8 +191,14 @@ def read_update(
         violations.add(f"{path}.remove_attributes[{name[:64]!r}]", "is also set")
     if message.HasField("text"):
         violations.short(message.text, f"{path}.text", limits.TEXT_BYTES)
+    address = read_ref(message.ref, tenant, f"{path}.ref", violations)
+    texts, further = read_texts(
+        message.indexed_texts.texts, address.kind, f"{path}.indexed_texts.texts", violations
+    )
+    if message.HasField("indexed_texts") and address.kind is Kind.PROCEDURAL and not texts:
+        violations.add(f"{path}.indexed_texts", "PROCEDURAL memories have none")
     return Update(
-        address=read_ref(message.ref, tenant, f"{path}.ref", violations),
+        address=address,
         text=message.text if message.HasField("text") else None,
         set_attributes=attributes,
         remove_attributes=removed,
@@ -199,6 +209,8 @@ def read_update(
         if message.HasField("importance")
         else None,
         pinned=message.pinned if message.HasField("pinned") else None,
+        indexed_texts=texts if message.HasField("indexed_texts") else None,
+        further=further,
         expiry=read_expiry(message.expiry, now, f"{path}.expiry", violations)
         if message.HasField("expiry")
         else None,
@@ -239,26 +251,6 @@ def read_episode(message: pb.Episode, path: str, violations: Violations) -> Epis
         if message.HasField("output")
         else ABSENT,
     )
-
-
-def read_vector(data: bytes, path: str, violations: Violations) -> Vector | None:
-    """A vector of length 1 from packed little-endian float32; None beside a note."""
-    if len(data) % 4 or not 4 <= len(data) <= limits.VECTOR_DIMENSIONS * 4:
-        violations.add(
-            path,
-            f"{len(data)} bytes are no vector: 4 bytes (float32) for each of 1 to "
-            f"{limits.VECTOR_DIMENSIONS} dimensions",
-        )
-        return None
-    vector = np.frombuffer(data, dtype="<f4").astype(np.float64)
-    length = float(np.sqrt(vector @ vector))
-    if not math.isfinite(length):
-        violations.add(path, "holds NaN or infinity")
-        return None
-    if length == 0.0:
-        violations.add(path, "is zero, which has no direction")
-        return None
-    return (vector / length).astype(np.float32)
 
 
 def read_expiry(message: svc.Expiry, now: int, path: str, violations: Violations) -> Expiry:
@@ -328,7 +320,8 @@ def write_memory(memory: Memory, message: pb.Memory, *, vectors: bool) -> None:
         message.importance = content.importance
     message.pinned = content.pinned
     if vectors and memory.vector is not None:
-        message.vector = memory.vector.astype("<f4", copy=False).tobytes()
+        message.vector = packed(memory.vector)
+    write_texts(memory, message, vectors=vectors)
     message.etag = memory.etag
     message.revision = record.revision
     write_time(record.create_time, message.create_time)
@@ -375,10 +368,6 @@ def _read_no_absent(
     if precondition is not None and precondition.must is Must.ABSENT:
         violations.add(f"{path}.if_absent", "only a put takes it")
     return precondition
-
-
-def _digest(vector: Vector) -> bytes:
-    return hashlib.blake2b(vector.tobytes(), digest_size=16).digest()
 
 
 def _read_attributes(

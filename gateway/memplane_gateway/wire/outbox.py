@@ -45,7 +45,9 @@ class ProtobufSpooled:
         if entry.row is not None:
             message.record = self._records.encode(entry.row.record)
             if entry.row.vector is not None:
-                message.vector = entry.row.vector.astype("<f4").tobytes()
+                message.vector = _packed(entry.row.vector)
+            further = (each for each in entry.row.further if each is not None)
+            message.further_vectors.extend(map(_packed, further))
         if entry.death is not None:
             error = entry.death.error
             message.death.code = int(error.code)
@@ -91,11 +93,23 @@ class ProtobufSpooled:
         return int.from_bytes(head, "big")
 
     def _row(self, message: pb.Spooled) -> Row:
-        vector: Vector | None = None
-        if message.vector:
-            vector = np.frombuffer(message.vector, dtype="<f4").astype(np.float32)
-        size = len(message.record) + len(message.vector)
-        return Row(self._records.decode(message.record), vector, size)
+        vector = _unpacked(message.vector) if message.vector else None
+        size = len(message.record) + len(message.vector) + sum(map(len, message.further_vectors))
+        record = self._records.decode(message.record)
+        found = dict(zip(record.embedded_texts, message.further_vectors, strict=True))
+        further = tuple(
+            _unpacked(found[number]) if number in found else None
+            for number in range(len(record.content.indexed_texts))
+        )
+        return Row(record, vector, size, further)
+
+
+def _packed(vector: Vector) -> bytes:
+    return vector.astype("<f4").tobytes()
+
+
+def _unpacked(data: bytes) -> Vector:
+    return np.frombuffer(data, dtype="<f4").astype(np.float32)
 
 
 def _checksum(data: bytes) -> bytes:

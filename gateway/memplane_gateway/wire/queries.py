@@ -45,10 +45,10 @@ from memplane_gateway.wire.memories import (
     read_labels,
     read_ref,
     read_share,
-    read_vector,
     write_memory,
 )
 from memplane_gateway.wire.values import read_time
+from memplane_gateway.wire.vectors import read_vector
 from memplane_gateway.wire.violations import Violations
 
 MODES: dict[int, Mode] = {
@@ -209,7 +209,7 @@ def read_scan(message: scan_pb2.ScanMemoriesRequest, violations: Violations) -> 
 async def write_found(found: Found, message: search_pb2.SearchResult, *, vectors: bool) -> None:
     """Set a reply to an answer."""
     async for hit in paced(found.hits):
-        item = message.hits.add(relevance=hit.relevance, score=hit.score)
+        item = message.hits.add(relevance=hit.relevance, score=hit.score, matched_path=hit.path)
         write_memory(hit.memory, item.memory, vectors=vectors)
         if hit.parts is not None:
             _write_parts(hit.parts, item.explanation)

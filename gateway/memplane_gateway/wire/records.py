@@ -6,18 +6,20 @@ import hashlib
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from typing import TypeVar, overload
 
 from google.protobuf.message import DecodeError
 
 from memplane_adapters.contract import Address, EmbeddingIdentity
 from memplane_gateway.clock import micros_of
 from memplane_gateway.generated.memplane.storage.v1 import record_pb2 as pb
+from memplane_gateway.memory.further import FurtherText
 from memplane_gateway.memory.idempotency import TOKENS, KeptTokens
 from memplane_gateway.memory.model import (
     ABSENT,
     Content,
     Episode,
+    IndexedText,
     Operation,
     Outcome,
     Provenance,
@@ -35,6 +37,8 @@ from memplane_gateway.wire.memories import (
 from memplane_gateway.wire.replies import OUTCOMES
 from memplane_gateway.wire.values import read_map, read_time, read_value, write_value
 from memplane_gateway.wire.violations import Violations
+
+StoredT = TypeVar("StoredT", pb.Record, pb.FurtherText)
 
 FORMAT = 1
 _CHECKSUM_BYTES = 4
@@ -62,6 +66,7 @@ class ProtobufRecords:
             expire_time_us=record.expire_time,
             ttl_us=record.ttl,
             content_hash=record.content_hash,
+            embedded_texts=record.embedded_texts,
         )
         write_ref(record.address, message.ref)
         _write_content(record.content, message.content)
@@ -71,8 +76,7 @@ class ProtobufRecords:
         provenance.principal = record.provenance.principal
         provenance.request_id = record.provenance.request_id
         provenance.source = record.provenance.source
-        body = message.SerializeToString() + _encode_tokens(record.tokens)
-        return zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "big") + body
+        return _checked(message.SerializeToString() + _encode_tokens(record.tokens))
 
     def decode(self, data: bytes) -> Record:
         """The record again.
@@ -80,26 +84,15 @@ class ProtobufRecords:
         Raises ValueError when the bytes are none, or of a later format; DamagedRecordError, which
         is one, when they have changed since they were written.
         """
-        checksum, body = data[:_CHECKSUM_BYTES], data[_CHECKSUM_BYTES:]
-        if zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "big") != checksum:
-            raise DamagedRecordError("the record's checksum is another")
-        try:
-            message = pb.Record.FromString(body)
-        except DecodeError as error:
-            raise ValueError("the bytes are no record") from error
-        if message.format != FORMAT:
-            raise ValueError(f"record format {message.format} is not {FORMAT}")
-        ref = message.ref
-        kind = KINDS.get(ref.kind)
-        if kind is None:
-            raise ValueError(f"unknown kind {ref.kind}")
+        body = _body(data)
+        message = _parsed(pb.Record, body)
         violations = Violations(max_values=sys.maxsize)  # what was let in must come out
         content = _read_content(message.content, violations)
         if violations.noted:
             raise ValueError(f"{violations.noted[0].field}: {violations.noted[0].description}")
         embedding, provenance = message.embedding, message.provenance
         return Record(
-            address=Address(message.tenant, kind, tuple(ref.namespace), ref.key),
+            address=_address(message),
             content=content,
             revision=message.revision,
             create_time=message.create_time_us,
@@ -118,6 +111,26 @@ class ProtobufRecords:
             else None,
             provenance=Provenance(provenance.principal, provenance.request_id, provenance.source),
             tokens=_StoredTokens(record=body),
+            embedded_texts=tuple(message.embedded_texts),
+        )
+
+    def encode_text(self, text: FurtherText) -> bytes:
+        """What the point of a further text holds."""
+        message = pb.FurtherText(
+            format=FORMAT,
+            tenant=text.memory.tenant,
+            revision=text.revision,
+            number=text.number,
+            update_time_us=text.update_time,
+        )
+        write_ref(text.memory, message.ref)
+        return _checked(message.SerializeToString())
+
+    def decode_text(self, data: bytes) -> FurtherText:
+        """The same again. Raises as `decode`."""
+        message = _parsed(pb.FurtherText, _body(data))
+        return FurtherText(
+            _address(message), message.revision, message.number, message.update_time_us
         )
 
     def fingerprint(self, content: Content) -> bytes:
@@ -130,6 +143,35 @@ class ProtobufRecords:
         _write_content(content, message)
         encoded = message.SerializeToString(deterministic=True)
         return hashlib.blake2b(encoded, digest_size=16).digest()
+
+
+def _checked(body: bytes) -> bytes:
+    return zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "big") + body
+
+
+def _body(data: bytes) -> bytes:
+    checksum, body = data[:_CHECKSUM_BYTES], data[_CHECKSUM_BYTES:]
+    if zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "big") != checksum:
+        raise DamagedRecordError("the record's checksum is another")
+    return body
+
+
+def _parsed(form: type[StoredT], body: bytes) -> StoredT:
+    try:
+        message = form.FromString(body)
+    except DecodeError as error:
+        raise ValueError("the bytes are no record") from error
+    if message.format != FORMAT:
+        raise ValueError(f"record format {message.format} is not {FORMAT}")
+    return message
+
+
+def _address(message: pb.Record | pb.FurtherText) -> Address:
+    ref = message.ref
+    kind = KINDS.get(ref.kind)
+    if kind is None:
+        raise ValueError(f"unknown kind {ref.kind}")
+    return Address(message.tenant, kind, tuple(ref.namespace), ref.key)
 
 
 class _StoredTokens(KeptTokens):
@@ -245,6 +287,8 @@ def _write_content(content: Content, message: pb.Content) -> None:
         message.importance = content.importance
     message.pinned = content.pinned
     message.vector_digest = content.vector_digest
+    for each in content.indexed_texts:
+        message.indexed_texts.add(path=each.path, text=each.text, vector=each.vector_digest)
 
 
 def _read_content(message: pb.Content, violations: Violations) -> Content:
@@ -276,4 +320,7 @@ def _read_content(message: pb.Content, violations: Violations) -> Content:
         importance=message.importance if message.HasField("importance") else None,
         pinned=message.pinned,
         vector_digest=message.vector_digest,
+        indexed_texts=tuple(
+            IndexedText(each.path, each.text, each.vector) for each in message.indexed_texts
+        ),
     )

@@ -34,6 +34,7 @@ KEY_VALUES = [store for store in STORES if Kind.SEMANTIC not in map(str, store.k
 _SEARCHES = (
     "test_consolidating.py",
     "test_hybrid.py",
+    "test_indexed_texts.py",
     "test_likeness.py",
     "test_text_search.py",
     "test_vector_search.py",

@@ -17,7 +17,7 @@ from memplane._async.writing import AsyncWriting
 from memplane._enums import Durability, EpisodeType, Kind, Mode, coerce
 from memplane._errors import InvalidArgument
 from memplane._filter_dicts import FilterLike
-from memplane._inputs import UNSET, OrUnset
+from memplane._inputs import UNSET, IndexedTexts, OrUnset
 from memplane._models import Episode, Ref, SearchResult, WriteResult, labels_of
 from memplane._states import MergeLike, StateOptions
 from memplane._values import ValueLike
@@ -61,6 +61,7 @@ class AsyncScope(
         importance: float | None = None,
         pinned: bool = False,
         vector: VectorLike | None = None,
+        indexed_texts: IndexedTexts = (),
         ttl: timedelta | float | None = None,
         expire_time: datetime | None = None,
         if_match: str | None = None,
@@ -75,7 +76,8 @@ class AsyncScope(
         Raises:
             InvalidArgument: There is nothing to keep: no text, attributes, value or vector.
         """
-        if text == "" and value is UNSET and vector is None and not attributes:
+        nothing = text == "" and value is UNSET and vector is None
+        if nothing and not attributes and not indexed_texts:
             raise InvalidArgument.at("text", "is empty; there is nothing to remember")
         return await self.put(
             Kind.SEMANTIC,
@@ -86,6 +88,7 @@ class AsyncScope(
             importance=importance,
             pinned=pinned,
             vector=vector,
+            indexed_texts=indexed_texts,
             ttl=ttl,
             expire_time=expire_time,
             if_match=if_match,
@@ -113,6 +116,7 @@ class AsyncScope(
         importance: float | None = None,
         pinned: bool = False,
         vector: VectorLike | None = None,
+        indexed_texts: IndexedTexts = (),
         ttl: timedelta | float | None = None,
         expire_time: datetime | None = None,
         if_match: str | None = None,
@@ -139,6 +143,7 @@ class AsyncScope(
             importance: 0 to 1.
             pinned: Whether forgetting and caps leave it alone.
             vector: Its own vector.
+            indexed_texts: Further texts or vectors that it is found by, by their paths.
             ttl: When it is gone, counted from now.
             expire_time: When it is gone.
             if_match: Only if the memory has this etag.
@@ -166,6 +171,7 @@ class AsyncScope(
             importance=importance,
             pinned=pinned,
             vector=vector,
+            indexed_texts=indexed_texts,
             ttl=ttl,
             expire_time=expire_time,
             if_match=if_match,

@@ -10,7 +10,7 @@ from typing import Any
 from memplane._enums import Durability, EpisodeType, Kind, Mode, coerce
 from memplane._errors import InvalidArgument
 from memplane._filter_dicts import FilterLike
-from memplane._inputs import UNSET, OrUnset
+from memplane._inputs import UNSET, IndexedTexts, OrUnset
 from memplane._models import Episode, Ref, SearchResult, WriteResult, labels_of
 from memplane._states import MergeLike, StateOptions
 from memplane._sync.lifecycle import Lifecycle
@@ -58,6 +58,7 @@ class Scope(Reading, Writing, Streaming, Purging, Lifecycle, Overview):
         importance: float | None = None,
         pinned: bool = False,
         vector: VectorLike | None = None,
+        indexed_texts: IndexedTexts = (),
         ttl: timedelta | float | None = None,
         expire_time: datetime | None = None,
         if_match: str | None = None,
@@ -72,7 +73,8 @@ class Scope(Reading, Writing, Streaming, Purging, Lifecycle, Overview):
         Raises:
             InvalidArgument: There is nothing to keep: no text, attributes, value or vector.
         """
-        if text == "" and value is UNSET and vector is None and not attributes:
+        nothing = text == "" and value is UNSET and vector is None
+        if nothing and not attributes and not indexed_texts:
             raise InvalidArgument.at("text", "is empty; there is nothing to remember")
         return self.put(
             Kind.SEMANTIC,
@@ -83,6 +85,7 @@ class Scope(Reading, Writing, Streaming, Purging, Lifecycle, Overview):
             importance=importance,
             pinned=pinned,
             vector=vector,
+            indexed_texts=indexed_texts,
             ttl=ttl,
             expire_time=expire_time,
             if_match=if_match,
@@ -110,6 +113,7 @@ class Scope(Reading, Writing, Streaming, Purging, Lifecycle, Overview):
         importance: float | None = None,
         pinned: bool = False,
         vector: VectorLike | None = None,
+        indexed_texts: IndexedTexts = (),
         ttl: timedelta | float | None = None,
         expire_time: datetime | None = None,
         if_match: str | None = None,
@@ -136,6 +140,7 @@ class Scope(Reading, Writing, Streaming, Purging, Lifecycle, Overview):
             importance: 0 to 1.
             pinned: Whether forgetting and caps leave it alone.
             vector: Its own vector.
+            indexed_texts: Further texts or vectors that it is found by, by their paths.
             ttl: When it is gone, counted from now.
             expire_time: When it is gone.
             if_match: Only if the memory has this etag.
@@ -163,6 +168,7 @@ class Scope(Reading, Writing, Streaming, Purging, Lifecycle, Overview):
             importance=importance,
             pinned=pinned,
             vector=vector,
+            indexed_texts=indexed_texts,
             ttl=ttl,
             expire_time=expire_time,
             if_match=if_match,

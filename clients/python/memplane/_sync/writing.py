@@ -10,7 +10,7 @@ from typing import Any
 from memplane import _requests
 from memplane._enums import Durability, Kind
 from memplane._errors import MemplaneError
-from memplane._inputs import UNSET, Delete, OrUnset, Put, Update
+from memplane._inputs import UNSET, Delete, IndexedTexts, OrUnset, Put, Update
 from memplane._models import Episode, Memory, Ref, WriteResult, WriteResults
 from memplane._replies import Written
 from memplane._sync.connection import MEMORY_SERVICE, Base
@@ -42,6 +42,7 @@ class Writing(Base):
         importance: float | None = None,
         pinned: bool = False,
         vector: VectorLike | None = None,
+        indexed_texts: IndexedTexts = (),
         ttl: timedelta | float | None = None,
         expire_time: datetime | None = None,
         if_match: str | None = None,
@@ -63,6 +64,7 @@ class Writing(Base):
             importance: 0 to 1. None is not 0.
             pinned: Whether forgetting and caps leave it alone.
             vector: Its own vector, of the route's dimension.
+            indexed_texts: Up to 16 further texts or vectors that it is found by, by their paths.
             ttl: When it is gone, counted from now; a timedelta or seconds. 0 means never.
             expire_time: When it is gone; an aware datetime.
             if_match: Only if the memory has this etag.
@@ -86,6 +88,7 @@ class Writing(Base):
             importance=importance,
             pinned=pinned,
             vector=vector,
+            indexed_texts=indexed_texts,
             ttl=ttl,
             expire_time=expire_time,
             if_match=if_match,
@@ -136,6 +139,7 @@ class Writing(Base):
         value: OrUnset = UNSET,
         importance: float | None = None,
         pinned: bool | None = None,
+        indexed_texts: IndexedTexts | None = None,
         ttl: timedelta | float | None = None,
         expire_time: datetime | None = None,
         if_match: str | None = None,
@@ -154,6 +158,7 @@ class Writing(Base):
             value: The new payload. None is null.
             importance: The new importance, 0 to 1.
             pinned: Whether it is pinned.
+            indexed_texts: All further texts anew, by their paths; empty removes them.
             ttl: The new time to live from now on; a timedelta or seconds. 0 means for ever.
             expire_time: The new instant of expiry; an aware datetime.
             if_match: Only if the memory has this etag.
@@ -174,6 +179,7 @@ class Writing(Base):
             value=value,
             importance=importance,
             pinned=pinned,
+            indexed_texts=indexed_texts,
             ttl=ttl,
             expire_time=expire_time,
             if_match=if_match,

@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from memplane.v1 import indexed_text_pb2 as memplane_dot_v1_dot_indexed__text__pb2
 from memplane.v1 import value_pb2 as memplane_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18memplane/v1/memory.proto\x12\x0bmemplane.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17memplane/v1/value.proto\"L\n\tMemoryRef\x12\x1f\n\x04kind\x18\x01 \x01(\x0e\x32\x11.memplane.v1.Kind\x12\x11\n\tnamespace\x18\x02 \x03(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\"\x90\x05\n\x06Memory\x12#\n\x03ref\x18\x01 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x37\n\nattributes\x18\x03 \x03(\x0b\x32#.memplane.v1.Memory.AttributesEntry\x12!\n\x05value\x18\x04 \x01(\x0b\x32\x12.memplane.v1.Value\x12%\n\x07\x65pisode\x18\x05 \x01(\x0b\x32\x14.memplane.v1.Episode\x12\x17\n\nimportance\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06pinned\x18\x07 \x01(\x08\x12\x0e\n\x06vector\x18\x08 \x01(\x0c\x12\x0c\n\x04\x65tag\x18\x14 \x01(\t\x12\x10\n\x08revision\x18\x15 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x17 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x18 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x63ontent_hash\x18\x19 \x01(\t\x12\x31\n\tembedding\x18\x1a \x01(\x0b\x32\x1e.memplane.v1.EmbeddingIdentity\x12+\n\nprovenance\x18\x1b \x01(\x0b\x32\x17.memplane.v1.Provenance\x12\x12\n\nsearchable\x18\x1c \x01(\x08\x1a\x45\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.memplane.v1.Value:\x02\x38\x01\x42\r\n\x0b_importanceJ\x04\x08\t\x10\x14\"\xdd\x01\n\x07\x45pisode\x12&\n\x04type\x18\x01 \x01(\x0e\x32\x18.memplane.v1.EpisodeType\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12!\n\x05input\x18\x06 \x01(\x0b\x32\x12.memplane.v1.Value\x12\"\n\x06output\x18\x07 \x01(\x0b\x32\x12.memplane.v1.Value\"k\n\x11\x45mbeddingIdentity\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\x05\x12\x0e\n\x06metric\x18\x04 \x01(\t\x12\x12\n\nnormalized\x18\x05 \x01(\x08\"C\n\nProvenance\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t*W\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n\rKIND_SEMANTIC\x10\x01\x12\x11\n\rKIND_EPISODIC\x10\x02\x12\x13\n\x0fKIND_PROCEDURAL\x10\x03*\x9a\x01\n\x0b\x45pisodeType\x12\x1c\n\x18\x45PISODE_TYPE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x45PISODE_TYPE_CONVERSATION\x10\x01\x12\x1c\n\x18\x45PISODE_TYPE_OBSERVATION\x10\x02\x12\x17\n\x13\x45PISODE_TYPE_ACTION\x10\x03\x12\x17\n\x13\x45PISODE_TYPE_CUSTOM\x10\x04*]\n\nMemoryView\x12\x1b\n\x17MEMORY_VIEW_UNSPECIFIED\x10\x00\x12\x14\n\x10MEMORY_VIEW_FULL\x10\x01\x12\x1c\n\x18MEMORY_VIEW_WITH_VECTORS\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18memplane/v1/memory.proto\x12\x0bmemplane.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ememplane/v1/indexed_text.proto\x1a\x17memplane/v1/value.proto\"L\n\tMemoryRef\x12\x1f\n\x04kind\x18\x01 \x01(\x0e\x32\x11.memplane.v1.Kind\x12\x11\n\tnamespace\x18\x02 \x03(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\"\xc1\x05\n\x06Memory\x12#\n\x03ref\x18\x01 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x37\n\nattributes\x18\x03 \x03(\x0b\x32#.memplane.v1.Memory.AttributesEntry\x12!\n\x05value\x18\x04 \x01(\x0b\x32\x12.memplane.v1.Value\x12%\n\x07\x65pisode\x18\x05 \x01(\x0b\x32\x14.memplane.v1.Episode\x12\x17\n\nimportance\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06pinned\x18\x07 \x01(\x08\x12\x0e\n\x06vector\x18\x08 \x01(\x0c\x12\x0c\n\x04\x65tag\x18\x14 \x01(\t\x12\x10\n\x08revision\x18\x15 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x17 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x18 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x63ontent_hash\x18\x19 \x01(\t\x12\x31\n\tembedding\x18\x1a \x01(\x0b\x32\x1e.memplane.v1.EmbeddingIdentity\x12+\n\nprovenance\x18\x1b \x01(\x0b\x32\x17.memplane.v1.Provenance\x12\x12\n\nsearchable\x18\x1c \x01(\x08\x12/\n\rindexed_texts\x18\x1d \x03(\x0b\x32\x18.memplane.v1.IndexedText\x1a\x45\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.memplane.v1.Value:\x02\x38\x01\x42\r\n\x0b_importanceJ\x04\x08\t\x10\x14\"\xdd\x01\n\x07\x45pisode\x12&\n\x04type\x18\x01 \x01(\x0e\x32\x18.memplane.v1.EpisodeType\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12!\n\x05input\x18\x06 \x01(\x0b\x32\x12.memplane.v1.Value\x12\"\n\x06output\x18\x07 \x01(\x0b\x32\x12.memplane.v1.Value\"k\n\x11\x45mbeddingIdentity\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\x05\x12\x0e\n\x06metric\x18\x04 \x01(\t\x12\x12\n\nnormalized\x18\x05 \x01(\x08\"C\n\nProvenance\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t*W\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n\rKIND_SEMANTIC\x10\x01\x12\x11\n\rKIND_EPISODIC\x10\x02\x12\x13\n\x0fKIND_PROCEDURAL\x10\x03*\x9a\x01\n\x0b\x45pisodeType\x12\x1c\n\x18\x45PISODE_TYPE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x45PISODE_TYPE_CONVERSATION\x10\x01\x12\x1c\n\x18\x45PISODE_TYPE_OBSERVATION\x10\x02\x12\x17\n\x13\x45PISODE_TYPE_ACTION\x10\x03\x12\x17\n\x13\x45PISODE_TYPE_CUSTOM\x10\x04*]\n\nMemoryView\x12\x1b\n\x17MEMORY_VIEW_UNSPECIFIED\x10\x00\x12\x14\n\x10MEMORY_VIEW_FULL\x10\x01\x12\x1c\n\x18MEMORY_VIEW_WITH_VECTORS\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,22 +36,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MEMORY_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_MEMORY_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_KIND']._serialized_start=1238
-  _globals['_KIND']._serialized_end=1325
-  _globals['_EPISODETYPE']._serialized_start=1328
-  _globals['_EPISODETYPE']._serialized_end=1482
-  _globals['_MEMORYVIEW']._serialized_start=1484
-  _globals['_MEMORYVIEW']._serialized_end=1577
-  _globals['_MEMORYREF']._serialized_start=99
-  _globals['_MEMORYREF']._serialized_end=175
-  _globals['_MEMORY']._serialized_start=178
-  _globals['_MEMORY']._serialized_end=834
-  _globals['_MEMORY_ATTRIBUTESENTRY']._serialized_start=744
-  _globals['_MEMORY_ATTRIBUTESENTRY']._serialized_end=813
-  _globals['_EPISODE']._serialized_start=837
-  _globals['_EPISODE']._serialized_end=1058
-  _globals['_EMBEDDINGIDENTITY']._serialized_start=1060
-  _globals['_EMBEDDINGIDENTITY']._serialized_end=1167
-  _globals['_PROVENANCE']._serialized_start=1169
-  _globals['_PROVENANCE']._serialized_end=1236
+  _globals['_KIND']._serialized_start=1319
+  _globals['_KIND']._serialized_end=1406
+  _globals['_EPISODETYPE']._serialized_start=1409
+  _globals['_EPISODETYPE']._serialized_end=1563
+  _globals['_MEMORYVIEW']._serialized_start=1565
+  _globals['_MEMORYVIEW']._serialized_end=1658
+  _globals['_MEMORYREF']._serialized_start=131
+  _globals['_MEMORYREF']._serialized_end=207
+  _globals['_MEMORY']._serialized_start=210
+  _globals['_MEMORY']._serialized_end=915
+  _globals['_MEMORY_ATTRIBUTESENTRY']._serialized_start=825
+  _globals['_MEMORY_ATTRIBUTESENTRY']._serialized_end=894
+  _globals['_EPISODE']._serialized_start=918
+  _globals['_EPISODE']._serialized_end=1139
+  _globals['_EMBEDDINGIDENTITY']._serialized_start=1141
+  _globals['_EMBEDDINGIDENTITY']._serialized_end=1248
+  _globals['_PROVENANCE']._serialized_start=1250
+  _globals['_PROVENANCE']._serialized_end=1317
 # @@protoc_insertion_point(module_scope)

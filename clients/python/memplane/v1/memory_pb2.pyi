@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from memplane.v1 import indexed_text_pb2 as _indexed_text_pb2
 from memplane.v1 import value_pb2 as _value_pb2
 import builtins as _builtins
 import sys
@@ -191,6 +192,7 @@ class Memory(_message.Message):
     EMBEDDING_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
     SEARCHABLE_FIELD_NUMBER: _builtins.int
+    INDEXED_TEXTS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """What is embedded and searched: at most 65536 bytes of UTF-8 without NUL.
     Empty means no text; without text and vector a memory is kept and listed
@@ -252,11 +254,20 @@ class Memory(_message.Message):
 
     @_builtins.property
     def embedding(self) -> Global___EmbeddingIdentity:
-        """Output only: what made the vector. Absent without a vector."""
+        """Output only: what made the vector, or without one those of its further
+        texts. Absent without any.
+        """
 
     @_builtins.property
     def provenance(self) -> Global___Provenance:
         """Output only: where the last change came from."""
+
+    @_builtins.property
+    def indexed_texts(self) -> _containers.RepeatedCompositeFieldContainer[_indexed_text_pb2.IndexedText]:
+        """Up to 16 further texts or vectors that it is found by, in this order. VECTOR
+        search takes the best of them and the memory's own; the words of all texts
+        are one document for KEYWORD. Refused for PROCEDURAL.
+        """
 
     def __init__(
         self,
@@ -278,10 +289,11 @@ class Memory(_message.Message):
         embedding: Global___EmbeddingIdentity | None = ...,
         provenance: Global___Provenance | None = ...,
         searchable: _builtins.bool = ...,
+        indexed_texts: _abc.Iterable[_indexed_text_pb2.IndexedText] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_importance", b"_importance", "create_time", b"create_time", "embedding", b"embedding", "episode", b"episode", "expire_time", b"expire_time", "importance", b"importance", "provenance", b"provenance", "ref", b"ref", "update_time", b"update_time", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_importance", b"_importance", "attributes", b"attributes", "content_hash", b"content_hash", "create_time", b"create_time", "embedding", b"embedding", "episode", b"episode", "etag", b"etag", "expire_time", b"expire_time", "importance", b"importance", "pinned", b"pinned", "provenance", b"provenance", "ref", b"ref", "revision", b"revision", "searchable", b"searchable", "text", b"text", "update_time", b"update_time", "value", b"value", "vector", b"vector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_importance", b"_importance", "attributes", b"attributes", "content_hash", b"content_hash", "create_time", b"create_time", "embedding", b"embedding", "episode", b"episode", "etag", b"etag", "expire_time", b"expire_time", "importance", b"importance", "indexed_texts", b"indexed_texts", "pinned", b"pinned", "provenance", b"provenance", "ref", b"ref", "revision", b"revision", "searchable", b"searchable", "text", b"text", "update_time", b"update_time", "value", b"value", "vector", b"vector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__importance: _TypeAlias = _typing.Literal["importance"]  # noqa: Y015
     _WhichOneofArgType__importance: _TypeAlias = _typing.Literal["_importance", b"_importance"]  # noqa: Y015

@@ -27,6 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from memplane.v1 import durability_pb2 as memplane_dot_v1_dot_durability__pb2
 from memplane.v1 import error_reason_pb2 as memplane_dot_v1_dot_error__reason__pb2
 from memplane.v1 import filter_pb2 as memplane_dot_v1_dot_filter__pb2
+from memplane.v1 import indexed_text_pb2 as memplane_dot_v1_dot_indexed__text__pb2
 from memplane.v1 import memory_pb2 as memplane_dot_v1_dot_memory__pb2
 from memplane.v1 import namespace_pb2 as memplane_dot_v1_dot_namespace__pb2
 from memplane.v1 import purge_pb2 as memplane_dot_v1_dot_purge__pb2
@@ -36,7 +37,7 @@ from memplane.v1 import statistics_pb2 as memplane_dot_v1_dot_statistics__pb2
 from memplane.v1 import value_pb2 as memplane_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n memplane/v1/memory_service.proto\x12\x0bmemplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cmemplane/v1/durability.proto\x1a\x1ememplane/v1/error_reason.proto\x1a\x18memplane/v1/filter.proto\x1a\x18memplane/v1/memory.proto\x1a\x1bmemplane/v1/namespace.proto\x1a\x17memplane/v1/purge.proto\x1a\x16memplane/v1/scan.proto\x1a\x18memplane/v1/search.proto\x1a\x1cmemplane/v1/statistics.proto\x1a\x17memplane/v1/value.proto\"Z\n\x0cPrecondition\x12\x12\n\x08if_match\x18\x01 \x01(\tH\x00\x12\x13\n\tif_absent\x18\x02 \x01(\x08H\x00\x12\x14\n\nif_present\x18\x03 \x01(\x08H\x00\x42\x0b\n\tcondition\"m\n\x06\x45xpiry\x12(\n\x03ttl\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x31\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x42\x06\n\x04when\"\xbd\x01\n\tItemError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12(\n\x06reason\x18\x02 \x01(\x0e\x32\x18.memplane.v1.ErrorReason\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x36\n\x08metadata\x18\x04 \x03(\x0b\x32$.memplane.v1.ItemError.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb4\x03\n\x0bWriteResult\x12#\n\x03ref\x18\x01 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12*\n\x07outcome\x18\x02 \x01(\x0e\x32\x19.memplane.v1.WriteOutcome\x12%\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.memplane.v1.ItemError\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsearchable\x18\t \x01(\x08\x12\x10\n\x08replayed\x18\n \x01(\x08\x12+\n\ndurability\x18\x0b \x01(\x0e\x32\x17.memplane.v1.Durability\x12\x16\n\x0ereplicas_acked\x18\x0c \x01(\x05\x12\x0f\n\x07visible\x18\r \x01(\x08\"\x86\x01\n\tMemoryPut\x12#\n\x06memory\x18\x01 \x01(\x0b\x32\x13.memplane.v1.Memory\x12/\n\x0cprecondition\x18\x02 \x01(\x0b\x32\x19.memplane.v1.Precondition\x12#\n\x06\x65xpiry\x18\x03 \x01(\x0b\x32\x13.memplane.v1.Expiry\"\x8f\x01\n\x12PutMemoriesRequest\x12$\n\x04puts\x18\x01 \x03(\x0b\x32\x16.memplane.v1.MemoryPut\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12/\n\x0emin_durability\x18\x03 \x01(\x0e\x32\x17.memplane.v1.Durability\x12\x0e\n\x06\x61tomic\x18\x04 \x01(\x08\"[\n\x13PutMemoriesResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.memplane.v1.WriteResult\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"|\n\x12GetMemoriesRequest\x12$\n\x04refs\x18\x01 \x03(\x0b\x32\x16.memplane.v1.MemoryRef\x12%\n\x04view\x18\x02 \x01(\x0e\x32\x17.memplane.v1.MemoryView\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\"U\n\tGetResult\x12#\n\x03ref\x18\x01 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12#\n\x06memory\x18\x02 \x01(\x0b\x32\x13.memplane.v1.Memory\">\n\x13GetMemoriesResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.memplane.v1.GetResult\"\xb1\x03\n\x0cMemoryUpdate\x12#\n\x03ref\x18\x01 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12\x11\n\x04text\x18\x02 \x01(\tH\x00\x88\x01\x01\x12=\n\nattributes\x18\x03 \x03(\x0b\x32).memplane.v1.MemoryUpdate.AttributesEntry\x12\x19\n\x11remove_attributes\x18\x04 \x03(\t\x12!\n\x05value\x18\x05 \x01(\x0b\x32\x12.memplane.v1.Value\x12\x17\n\nimportance\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x13\n\x06pinned\x18\x07 \x01(\x08H\x02\x88\x01\x01\x12#\n\x06\x65xpiry\x18\x08 \x01(\x0b\x32\x13.memplane.v1.Expiry\x12/\n\x0cprecondition\x18\t \x01(\x0b\x32\x19.memplane.v1.Precondition\x1a\x45\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.memplane.v1.Value:\x02\x38\x01\x42\x07\n\x05_textB\r\n\x0b_importanceB\t\n\x07_pinned\"\x88\x01\n\x15UpdateMemoriesRequest\x12*\n\x07updates\x18\x01 \x03(\x0b\x32\x19.memplane.v1.MemoryUpdate\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12/\n\x0emin_durability\x18\x03 \x01(\x0e\x32\x17.memplane.v1.Durability\"^\n\x16UpdateMemoriesResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.memplane.v1.WriteResult\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"d\n\x0cMemoryDelete\x12#\n\x03ref\x18\x01 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12/\n\x0cprecondition\x18\x02 \x01(\x0b\x32\x19.memplane.v1.Precondition\"\x98\x01\n\x15\x44\x65leteMemoriesRequest\x12*\n\x07\x64\x65letes\x18\x01 \x03(\x0b\x32\x19.memplane.v1.MemoryDelete\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12/\n\x0emin_durability\x18\x03 \x01(\x0e\x32\x17.memplane.v1.Durability\x12\x0e\n\x06\x61tomic\x18\x04 \x01(\x08\"^\n\x16\x44\x65leteMemoriesResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.memplane.v1.WriteResult\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"]\n\x15SearchMemoriesRequest\x12)\n\x07queries\x18\x01 \x03(\x0b\x32\x18.memplane.v1.SearchQuery\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"D\n\x16SearchMemoriesResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.memplane.v1.SearchResult\"\xab\x02\n\x13ListMemoriesRequest\x12\x1f\n\x04kind\x18\x01 \x01(\x0e\x32\x11.memplane.v1.Kind\x12\x11\n\tnamespace\x18\x02 \x03(\t\x12\x17\n\x0f\x65xact_namespace\x18\x03 \x01(\x08\x12#\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x13.memplane.v1.Filter\x12%\n\x05order\x18\x05 \x01(\x0e\x32\x16.memplane.v1.ListOrder\x12\x12\n\ndescending\x18\x06 \x01(\x08\x12\x11\n\tpage_size\x18\x07 \x01(\x05\x12\x12\n\npage_token\x18\x08 \x01(\t\x12%\n\x04view\x18\t \x01(\x0e\x32\x17.memplane.v1.MemoryView\x12\x19\n\x11\x63onsistency_token\x18\n \x01(\t\"\x95\x01\n\x14ListMemoriesResponse\x12%\n\x08memories\x18\x01 \x03(\x0b\x32\x13.memplane.v1.Memory\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12)\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x19.memplane.v1.FilterReport\x12\x12\n\nincomplete\x18\x04 \x01(\x08\"\xa3\x01\n\x14\x43ountMemoriesRequest\x12\x1f\n\x04kind\x18\x01 \x01(\x0e\x32\x11.memplane.v1.Kind\x12\x11\n\tnamespace\x18\x02 \x03(\t\x12\x17\n\x0f\x65xact_namespace\x18\x03 \x01(\x08\x12#\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x13.memplane.v1.Filter\x12\x19\n\x11\x63onsistency_token\x18\x05 \x01(\t\"e\n\x15\x43ountMemoriesResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12)\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x19.memplane.v1.FilterReport\x12\x12\n\nincomplete\x18\x03 \x01(\x08\"|\n\x15IngestMemoriesRequest\x12-\n\x07opening\x18\x01 \x01(\x0b\x32\x1a.memplane.v1.IngestOpeningH\x00\x12)\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x18.memplane.v1.IngestBatchH\x00\x42\t\n\x07message\"S\n\rIngestOpening\x12\x11\n\tingest_id\x18\x01 \x01(\t\x12/\n\x0emin_durability\x18\x02 \x01(\x0e\x32\x17.memplane.v1.Durability\"E\n\x0bIngestBatch\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12$\n\x04puts\x18\x02 \x03(\x0b\x32\x16.memplane.v1.MemoryPut\"w\n\x16IngestMemoriesResponse\x12+\n\x06opened\x18\x01 \x01(\x0b\x32\x19.memplane.v1.IngestOpenedH\x00\x12%\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x16.memplane.v1.IngestAckH\x00\x42\t\n\x07message\"$\n\x0cIngestOpened\x12\x14\n\x0c\x61\x63knowledged\x18\x01 \x01(\x03\"c\n\tIngestAck\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12)\n\x07results\x18\x02 \x03(\x0b\x32\x18.memplane.v1.WriteResult\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t*\xd1\x01\n\x0cWriteOutcome\x12\x1d\n\x19WRITE_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n\x15WRITE_OUTCOME_CREATED\x10\x01\x12\x19\n\x15WRITE_OUTCOME_UPDATED\x10\x02\x12\x1b\n\x17WRITE_OUTCOME_UNCHANGED\x10\x03\x12\x19\n\x15WRITE_OUTCOME_DELETED\x10\x04\x12\x19\n\x15WRITE_OUTCOME_MISSING\x10\x05\x12\x19\n\x15WRITE_OUTCOME_SPOOLED\x10\x06*r\n\tListOrder\x12\x1a\n\x16LIST_ORDER_UNSPECIFIED\x10\x00\x12\x12\n\x0eLIST_ORDER_KEY\x10\x01\x12\x1a\n\x16LIST_ORDER_UPDATE_TIME\x10\x02\x12\x19\n\x15LIST_ORDER_EVENT_TIME\x10\x03\x32\xee\x08\n\rMemoryService\x12U\n\x0bPutMemories\x12\x1f.memplane.v1.PutMemoriesRequest\x1a .memplane.v1.PutMemoriesResponse\"\x03\x90\x02\x02\x12U\n\x0bGetMemories\x12\x1f.memplane.v1.GetMemoriesRequest\x1a .memplane.v1.GetMemoriesResponse\"\x03\x90\x02\x01\x12^\n\x0eUpdateMemories\x12\".memplane.v1.UpdateMemoriesRequest\x1a#.memplane.v1.UpdateMemoriesResponse\"\x03\x90\x02\x02\x12^\n\x0e\x44\x65leteMemories\x12\".memplane.v1.DeleteMemoriesRequest\x1a#.memplane.v1.DeleteMemoriesResponse\"\x03\x90\x02\x02\x12^\n\x0eSearchMemories\x12\".memplane.v1.SearchMemoriesRequest\x1a#.memplane.v1.SearchMemoriesResponse\"\x03\x90\x02\x01\x12X\n\x0cListMemories\x12 .memplane.v1.ListMemoriesRequest\x1a!.memplane.v1.ListMemoriesResponse\"\x03\x90\x02\x01\x12[\n\rCountMemories\x12!.memplane.v1.CountMemoriesRequest\x1a\".memplane.v1.CountMemoriesResponse\"\x03\x90\x02\x01\x12[\n\rPurgeMemories\x12!.memplane.v1.PurgeMemoriesRequest\x1a\".memplane.v1.PurgeMemoriesResponse\"\x03\x90\x02\x02\x12[\n\rGetStatistics\x12!.memplane.v1.GetStatisticsRequest\x1a\".memplane.v1.GetStatisticsResponse\"\x03\x90\x02\x01\x12^\n\x0eListNamespaces\x12\".memplane.v1.ListNamespacesRequest\x1a#.memplane.v1.ListNamespacesResponse\"\x03\x90\x02\x01\x12\x62\n\x0eIngestMemories\x12\".memplane.v1.IngestMemoriesRequest\x1a#.memplane.v1.IngestMemoriesResponse\"\x03\x90\x02\x02(\x01\x30\x01\x12Z\n\x0cScanMemories\x12 .memplane.v1.ScanMemoriesRequest\x1a!.memplane.v1.ScanMemoriesResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n memplane/v1/memory_service.proto\x12\x0bmemplane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cmemplane/v1/durability.proto\x1a\x1ememplane/v1/error_reason.proto\x1a\x18memplane/v1/filter.proto\x1a\x1ememplane/v1/indexed_text.proto\x1a\x18memplane/v1/memory.proto\x1a\x1bmemplane/v1/namespace.proto\x1a\x17memplane/v1/purge.proto\x1a\x16memplane/v1/scan.proto\x1a\x18memplane/v1/search.proto\x1a\x1cmemplane/v1/statistics.proto\x1a\x17memplane/v1/value.proto\"Z\n\x0cPrecondition\x12\x12\n\x08if_match\x18\x01 \x01(\tH\x00\x12\x13\n\tif_absent\x18\x02 \x01(\x08H\x00\x12\x14\n\nif_present\x18\x03 \x01(\x08H\x00\x42\x0b\n\tcondition\"m\n\x06\x45xpiry\x12(\n\x03ttl\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x31\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x42\x06\n\x04when\"\xbd\x01\n\tItemError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12(\n\x06reason\x18\x02 \x01(\x0e\x32\x18.memplane.v1.ErrorReason\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x36\n\x08metadata\x18\x04 \x03(\x0b\x32$.memplane.v1.ItemError.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb4\x03\n\x0bWriteResult\x12#\n\x03ref\x18\x01 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12*\n\x07outcome\x18\x02 \x01(\x0e\x32\x19.memplane.v1.WriteOutcome\x12%\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.memplane.v1.ItemError\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsearchable\x18\t \x01(\x08\x12\x10\n\x08replayed\x18\n \x01(\x08\x12+\n\ndurability\x18\x0b \x01(\x0e\x32\x17.memplane.v1.Durability\x12\x16\n\x0ereplicas_acked\x18\x0c \x01(\x05\x12\x0f\n\x07visible\x18\r \x01(\x08\"\x86\x01\n\tMemoryPut\x12#\n\x06memory\x18\x01 \x01(\x0b\x32\x13.memplane.v1.Memory\x12/\n\x0cprecondition\x18\x02 \x01(\x0b\x32\x19.memplane.v1.Precondition\x12#\n\x06\x65xpiry\x18\x03 \x01(\x0b\x32\x13.memplane.v1.Expiry\"\x8f\x01\n\x12PutMemoriesRequest\x12$\n\x04puts\x18\x01 \x03(\x0b\x32\x16.memplane.v1.MemoryPut\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12/\n\x0emin_durability\x18\x03 \x01(\x0e\x32\x17.memplane.v1.Durability\x12\x0e\n\x06\x61tomic\x18\x04 \x01(\x08\"[\n\x13PutMemoriesResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.memplane.v1.WriteResult\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"|\n\x12GetMemoriesRequest\x12$\n\x04refs\x18\x01 \x03(\x0b\x32\x16.memplane.v1.MemoryRef\x12%\n\x04view\x18\x02 \x01(\x0e\x32\x17.memplane.v1.MemoryView\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\"U\n\tGetResult\x12#\n\x03ref\x18\x01 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12#\n\x06memory\x18\x02 \x01(\x0b\x32\x13.memplane.v1.Memory\">\n\x13GetMemoriesResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.memplane.v1.GetResult\"\xe3\x03\n\x0cMemoryUpdate\x12#\n\x03ref\x18\x01 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12\x11\n\x04text\x18\x02 \x01(\tH\x00\x88\x01\x01\x12=\n\nattributes\x18\x03 \x03(\x0b\x32).memplane.v1.MemoryUpdate.AttributesEntry\x12\x19\n\x11remove_attributes\x18\x04 \x03(\t\x12!\n\x05value\x18\x05 \x01(\x0b\x32\x12.memplane.v1.Value\x12\x17\n\nimportance\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x13\n\x06pinned\x18\x07 \x01(\x08H\x02\x88\x01\x01\x12#\n\x06\x65xpiry\x18\x08 \x01(\x0b\x32\x13.memplane.v1.Expiry\x12/\n\x0cprecondition\x18\t \x01(\x0b\x32\x19.memplane.v1.Precondition\x12\x30\n\rindexed_texts\x18\n \x01(\x0b\x32\x19.memplane.v1.IndexedTexts\x1a\x45\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.memplane.v1.Value:\x02\x38\x01\x42\x07\n\x05_textB\r\n\x0b_importanceB\t\n\x07_pinned\"\x88\x01\n\x15UpdateMemoriesRequest\x12*\n\x07updates\x18\x01 \x03(\x0b\x32\x19.memplane.v1.MemoryUpdate\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12/\n\x0emin_durability\x18\x03 \x01(\x0e\x32\x17.memplane.v1.Durability\"^\n\x16UpdateMemoriesResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.memplane.v1.WriteResult\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"d\n\x0cMemoryDelete\x12#\n\x03ref\x18\x01 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12/\n\x0cprecondition\x18\x02 \x01(\x0b\x32\x19.memplane.v1.Precondition\"\x98\x01\n\x15\x44\x65leteMemoriesRequest\x12*\n\x07\x64\x65letes\x18\x01 \x03(\x0b\x32\x19.memplane.v1.MemoryDelete\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12/\n\x0emin_durability\x18\x03 \x01(\x0e\x32\x17.memplane.v1.Durability\x12\x0e\n\x06\x61tomic\x18\x04 \x01(\x08\"^\n\x16\x44\x65leteMemoriesResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.memplane.v1.WriteResult\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"]\n\x15SearchMemoriesRequest\x12)\n\x07queries\x18\x01 \x03(\x0b\x32\x18.memplane.v1.SearchQuery\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"D\n\x16SearchMemoriesResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.memplane.v1.SearchResult\"\xab\x02\n\x13ListMemoriesRequest\x12\x1f\n\x04kind\x18\x01 \x01(\x0e\x32\x11.memplane.v1.Kind\x12\x11\n\tnamespace\x18\x02 \x03(\t\x12\x17\n\x0f\x65xact_namespace\x18\x03 \x01(\x08\x12#\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x13.memplane.v1.Filter\x12%\n\x05order\x18\x05 \x01(\x0e\x32\x16.memplane.v1.ListOrder\x12\x12\n\ndescending\x18\x06 \x01(\x08\x12\x11\n\tpage_size\x18\x07 \x01(\x05\x12\x12\n\npage_token\x18\x08 \x01(\t\x12%\n\x04view\x18\t \x01(\x0e\x32\x17.memplane.v1.MemoryView\x12\x19\n\x11\x63onsistency_token\x18\n \x01(\t\"\x95\x01\n\x14ListMemoriesResponse\x12%\n\x08memories\x18\x01 \x03(\x0b\x32\x13.memplane.v1.Memory\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12)\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x19.memplane.v1.FilterReport\x12\x12\n\nincomplete\x18\x04 \x01(\x08\"\xa3\x01\n\x14\x43ountMemoriesRequest\x12\x1f\n\x04kind\x18\x01 \x01(\x0e\x32\x11.memplane.v1.Kind\x12\x11\n\tnamespace\x18\x02 \x03(\t\x12\x17\n\x0f\x65xact_namespace\x18\x03 \x01(\x08\x12#\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x13.memplane.v1.Filter\x12\x19\n\x11\x63onsistency_token\x18\x05 \x01(\t\"e\n\x15\x43ountMemoriesResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12)\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x19.memplane.v1.FilterReport\x12\x12\n\nincomplete\x18\x03 \x01(\x08\"|\n\x15IngestMemoriesRequest\x12-\n\x07opening\x18\x01 \x01(\x0b\x32\x1a.memplane.v1.IngestOpeningH\x00\x12)\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x18.memplane.v1.IngestBatchH\x00\x42\t\n\x07message\"S\n\rIngestOpening\x12\x11\n\tingest_id\x18\x01 \x01(\t\x12/\n\x0emin_durability\x18\x02 \x01(\x0e\x32\x17.memplane.v1.Durability\"E\n\x0bIngestBatch\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12$\n\x04puts\x18\x02 \x03(\x0b\x32\x16.memplane.v1.MemoryPut\"w\n\x16IngestMemoriesResponse\x12+\n\x06opened\x18\x01 \x01(\x0b\x32\x19.memplane.v1.IngestOpenedH\x00\x12%\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x16.memplane.v1.IngestAckH\x00\x42\t\n\x07message\"$\n\x0cIngestOpened\x12\x14\n\x0c\x61\x63knowledged\x18\x01 \x01(\x03\"c\n\tIngestAck\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12)\n\x07results\x18\x02 \x03(\x0b\x32\x18.memplane.v1.WriteResult\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t*\xd1\x01\n\x0cWriteOutcome\x12\x1d\n\x19WRITE_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n\x15WRITE_OUTCOME_CREATED\x10\x01\x12\x19\n\x15WRITE_OUTCOME_UPDATED\x10\x02\x12\x1b\n\x17WRITE_OUTCOME_UNCHANGED\x10\x03\x12\x19\n\x15WRITE_OUTCOME_DELETED\x10\x04\x12\x19\n\x15WRITE_OUTCOME_MISSING\x10\x05\x12\x19\n\x15WRITE_OUTCOME_SPOOLED\x10\x06*r\n\tListOrder\x12\x1a\n\x16LIST_ORDER_UNSPECIFIED\x10\x00\x12\x12\n\x0eLIST_ORDER_KEY\x10\x01\x12\x1a\n\x16LIST_ORDER_UPDATE_TIME\x10\x02\x12\x19\n\x15LIST_ORDER_EVENT_TIME\x10\x03\x32\xee\x08\n\rMemoryService\x12U\n\x0bPutMemories\x12\x1f.memplane.v1.PutMemoriesRequest\x1a .memplane.v1.PutMemoriesResponse\"\x03\x90\x02\x02\x12U\n\x0bGetMemories\x12\x1f.memplane.v1.GetMemoriesRequest\x1a .memplane.v1.GetMemoriesResponse\"\x03\x90\x02\x01\x12^\n\x0eUpdateMemories\x12\".memplane.v1.UpdateMemoriesRequest\x1a#.memplane.v1.UpdateMemoriesResponse\"\x03\x90\x02\x02\x12^\n\x0e\x44\x65leteMemories\x12\".memplane.v1.DeleteMemoriesRequest\x1a#.memplane.v1.DeleteMemoriesResponse\"\x03\x90\x02\x02\x12^\n\x0eSearchMemories\x12\".memplane.v1.SearchMemoriesRequest\x1a#.memplane.v1.SearchMemoriesResponse\"\x03\x90\x02\x01\x12X\n\x0cListMemories\x12 .memplane.v1.ListMemoriesRequest\x1a!.memplane.v1.ListMemoriesResponse\"\x03\x90\x02\x01\x12[\n\rCountMemories\x12!.memplane.v1.CountMemoriesRequest\x1a\".memplane.v1.CountMemoriesResponse\"\x03\x90\x02\x01\x12[\n\rPurgeMemories\x12!.memplane.v1.PurgeMemoriesRequest\x1a\".memplane.v1.PurgeMemoriesResponse\"\x03\x90\x02\x02\x12[\n\rGetStatistics\x12!.memplane.v1.GetStatisticsRequest\x1a\".memplane.v1.GetStatisticsResponse\"\x03\x90\x02\x01\x12^\n\x0eListNamespaces\x12\".memplane.v1.ListNamespacesRequest\x1a#.memplane.v1.ListNamespacesResponse\"\x03\x90\x02\x01\x12\x62\n\x0eIngestMemories\x12\".memplane.v1.IngestMemoriesRequest\x1a#.memplane.v1.IngestMemoriesResponse\"\x03\x90\x02\x02(\x01\x30\x01\x12Z\n\x0cScanMemories\x12 .memplane.v1.ScanMemoriesRequest\x1a!.memplane.v1.ScanMemoriesResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -71,70 +72,70 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEMORYSERVICE'].methods_by_name['IngestMemories']._serialized_options = b'\220\002\002'
   _globals['_MEMORYSERVICE'].methods_by_name['ScanMemories']._loaded_options = None
   _globals['_MEMORYSERVICE'].methods_by_name['ScanMemories']._serialized_options = b'\220\002\001'
-  _globals['_WRITEOUTCOME']._serialized_start=4329
-  _globals['_WRITEOUTCOME']._serialized_end=4538
-  _globals['_LISTORDER']._serialized_start=4540
-  _globals['_LISTORDER']._serialized_end=4654
-  _globals['_PRECONDITION']._serialized_start=387
-  _globals['_PRECONDITION']._serialized_end=477
-  _globals['_EXPIRY']._serialized_start=479
-  _globals['_EXPIRY']._serialized_end=588
-  _globals['_ITEMERROR']._serialized_start=591
-  _globals['_ITEMERROR']._serialized_end=780
-  _globals['_ITEMERROR_METADATAENTRY']._serialized_start=733
-  _globals['_ITEMERROR_METADATAENTRY']._serialized_end=780
-  _globals['_WRITERESULT']._serialized_start=783
-  _globals['_WRITERESULT']._serialized_end=1219
-  _globals['_MEMORYPUT']._serialized_start=1222
-  _globals['_MEMORYPUT']._serialized_end=1356
-  _globals['_PUTMEMORIESREQUEST']._serialized_start=1359
-  _globals['_PUTMEMORIESREQUEST']._serialized_end=1502
-  _globals['_PUTMEMORIESRESPONSE']._serialized_start=1504
-  _globals['_PUTMEMORIESRESPONSE']._serialized_end=1595
-  _globals['_GETMEMORIESREQUEST']._serialized_start=1597
-  _globals['_GETMEMORIESREQUEST']._serialized_end=1721
-  _globals['_GETRESULT']._serialized_start=1723
-  _globals['_GETRESULT']._serialized_end=1808
-  _globals['_GETMEMORIESRESPONSE']._serialized_start=1810
-  _globals['_GETMEMORIESRESPONSE']._serialized_end=1872
-  _globals['_MEMORYUPDATE']._serialized_start=1875
-  _globals['_MEMORYUPDATE']._serialized_end=2308
-  _globals['_MEMORYUPDATE_ATTRIBUTESENTRY']._serialized_start=2204
-  _globals['_MEMORYUPDATE_ATTRIBUTESENTRY']._serialized_end=2273
-  _globals['_UPDATEMEMORIESREQUEST']._serialized_start=2311
-  _globals['_UPDATEMEMORIESREQUEST']._serialized_end=2447
-  _globals['_UPDATEMEMORIESRESPONSE']._serialized_start=2449
-  _globals['_UPDATEMEMORIESRESPONSE']._serialized_end=2543
-  _globals['_MEMORYDELETE']._serialized_start=2545
-  _globals['_MEMORYDELETE']._serialized_end=2645
-  _globals['_DELETEMEMORIESREQUEST']._serialized_start=2648
-  _globals['_DELETEMEMORIESREQUEST']._serialized_end=2800
-  _globals['_DELETEMEMORIESRESPONSE']._serialized_start=2802
-  _globals['_DELETEMEMORIESRESPONSE']._serialized_end=2896
-  _globals['_SEARCHMEMORIESREQUEST']._serialized_start=2898
-  _globals['_SEARCHMEMORIESREQUEST']._serialized_end=2991
-  _globals['_SEARCHMEMORIESRESPONSE']._serialized_start=2993
-  _globals['_SEARCHMEMORIESRESPONSE']._serialized_end=3061
-  _globals['_LISTMEMORIESREQUEST']._serialized_start=3064
-  _globals['_LISTMEMORIESREQUEST']._serialized_end=3363
-  _globals['_LISTMEMORIESRESPONSE']._serialized_start=3366
-  _globals['_LISTMEMORIESRESPONSE']._serialized_end=3515
-  _globals['_COUNTMEMORIESREQUEST']._serialized_start=3518
-  _globals['_COUNTMEMORIESREQUEST']._serialized_end=3681
-  _globals['_COUNTMEMORIESRESPONSE']._serialized_start=3683
-  _globals['_COUNTMEMORIESRESPONSE']._serialized_end=3784
-  _globals['_INGESTMEMORIESREQUEST']._serialized_start=3786
-  _globals['_INGESTMEMORIESREQUEST']._serialized_end=3910
-  _globals['_INGESTOPENING']._serialized_start=3912
-  _globals['_INGESTOPENING']._serialized_end=3995
-  _globals['_INGESTBATCH']._serialized_start=3997
-  _globals['_INGESTBATCH']._serialized_end=4066
-  _globals['_INGESTMEMORIESRESPONSE']._serialized_start=4068
-  _globals['_INGESTMEMORIESRESPONSE']._serialized_end=4187
-  _globals['_INGESTOPENED']._serialized_start=4189
-  _globals['_INGESTOPENED']._serialized_end=4225
-  _globals['_INGESTACK']._serialized_start=4227
-  _globals['_INGESTACK']._serialized_end=4326
-  _globals['_MEMORYSERVICE']._serialized_start=4657
-  _globals['_MEMORYSERVICE']._serialized_end=5791
+  _globals['_WRITEOUTCOME']._serialized_start=4411
+  _globals['_WRITEOUTCOME']._serialized_end=4620
+  _globals['_LISTORDER']._serialized_start=4622
+  _globals['_LISTORDER']._serialized_end=4736
+  _globals['_PRECONDITION']._serialized_start=419
+  _globals['_PRECONDITION']._serialized_end=509
+  _globals['_EXPIRY']._serialized_start=511
+  _globals['_EXPIRY']._serialized_end=620
+  _globals['_ITEMERROR']._serialized_start=623
+  _globals['_ITEMERROR']._serialized_end=812
+  _globals['_ITEMERROR_METADATAENTRY']._serialized_start=765
+  _globals['_ITEMERROR_METADATAENTRY']._serialized_end=812
+  _globals['_WRITERESULT']._serialized_start=815
+  _globals['_WRITERESULT']._serialized_end=1251
+  _globals['_MEMORYPUT']._serialized_start=1254
+  _globals['_MEMORYPUT']._serialized_end=1388
+  _globals['_PUTMEMORIESREQUEST']._serialized_start=1391
+  _globals['_PUTMEMORIESREQUEST']._serialized_end=1534
+  _globals['_PUTMEMORIESRESPONSE']._serialized_start=1536
+  _globals['_PUTMEMORIESRESPONSE']._serialized_end=1627
+  _globals['_GETMEMORIESREQUEST']._serialized_start=1629
+  _globals['_GETMEMORIESREQUEST']._serialized_end=1753
+  _globals['_GETRESULT']._serialized_start=1755
+  _globals['_GETRESULT']._serialized_end=1840
+  _globals['_GETMEMORIESRESPONSE']._serialized_start=1842
+  _globals['_GETMEMORIESRESPONSE']._serialized_end=1904
+  _globals['_MEMORYUPDATE']._serialized_start=1907
+  _globals['_MEMORYUPDATE']._serialized_end=2390
+  _globals['_MEMORYUPDATE_ATTRIBUTESENTRY']._serialized_start=2286
+  _globals['_MEMORYUPDATE_ATTRIBUTESENTRY']._serialized_end=2355
+  _globals['_UPDATEMEMORIESREQUEST']._serialized_start=2393
+  _globals['_UPDATEMEMORIESREQUEST']._serialized_end=2529
+  _globals['_UPDATEMEMORIESRESPONSE']._serialized_start=2531
+  _globals['_UPDATEMEMORIESRESPONSE']._serialized_end=2625
+  _globals['_MEMORYDELETE']._serialized_start=2627
+  _globals['_MEMORYDELETE']._serialized_end=2727
+  _globals['_DELETEMEMORIESREQUEST']._serialized_start=2730
+  _globals['_DELETEMEMORIESREQUEST']._serialized_end=2882
+  _globals['_DELETEMEMORIESRESPONSE']._serialized_start=2884
+  _globals['_DELETEMEMORIESRESPONSE']._serialized_end=2978
+  _globals['_SEARCHMEMORIESREQUEST']._serialized_start=2980
+  _globals['_SEARCHMEMORIESREQUEST']._serialized_end=3073
+  _globals['_SEARCHMEMORIESRESPONSE']._serialized_start=3075
+  _globals['_SEARCHMEMORIESRESPONSE']._serialized_end=3143
+  _globals['_LISTMEMORIESREQUEST']._serialized_start=3146
+  _globals['_LISTMEMORIESREQUEST']._serialized_end=3445
+  _globals['_LISTMEMORIESRESPONSE']._serialized_start=3448
+  _globals['_LISTMEMORIESRESPONSE']._serialized_end=3597
+  _globals['_COUNTMEMORIESREQUEST']._serialized_start=3600
+  _globals['_COUNTMEMORIESREQUEST']._serialized_end=3763
+  _globals['_COUNTMEMORIESRESPONSE']._serialized_start=3765
+  _globals['_COUNTMEMORIESRESPONSE']._serialized_end=3866
+  _globals['_INGESTMEMORIESREQUEST']._serialized_start=3868
+  _globals['_INGESTMEMORIESREQUEST']._serialized_end=3992
+  _globals['_INGESTOPENING']._serialized_start=3994
+  _globals['_INGESTOPENING']._serialized_end=4077
+  _globals['_INGESTBATCH']._serialized_start=4079
+  _globals['_INGESTBATCH']._serialized_end=4148
+  _globals['_INGESTMEMORIESRESPONSE']._serialized_start=4150
+  _globals['_INGESTMEMORIESRESPONSE']._serialized_end=4269
+  _globals['_INGESTOPENED']._serialized_start=4271
+  _globals['_INGESTOPENED']._serialized_end=4307
+  _globals['_INGESTACK']._serialized_start=4309
+  _globals['_INGESTACK']._serialized_end=4408
+  _globals['_MEMORYSERVICE']._serialized_start=4739
+  _globals['_MEMORYSERVICE']._serialized_end=5873
 # @@protoc_insertion_point(module_scope)

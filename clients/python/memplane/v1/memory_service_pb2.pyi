@@ -13,6 +13,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from memplane.v1 import durability_pb2 as _durability_pb2
 from memplane.v1 import error_reason_pb2 as _error_reason_pb2
 from memplane.v1 import filter_pb2 as _filter_pb2
+from memplane.v1 import indexed_text_pb2 as _indexed_text_pb2
 from memplane.v1 import memory_pb2 as _memory_pb2
 from memplane.v1 import search_pb2 as _search_pb2
 from memplane.v1 import value_pb2 as _value_pb2
@@ -546,6 +547,7 @@ class MemoryUpdate(_message.Message):
     PINNED_FIELD_NUMBER: _builtins.int
     EXPIRY_FIELD_NUMBER: _builtins.int
     PRECONDITION_FIELD_NUMBER: _builtins.int
+    INDEXED_TEXTS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The new text; empty removes it. Absent means unchanged. A new text is
     embedded; a vector that a client had sent is dropped with the old text.
@@ -582,6 +584,12 @@ class MemoryUpdate(_message.Message):
         if_absent is refused.
         """
 
+    @_builtins.property
+    def indexed_texts(self) -> _indexed_text_pb2.IndexedTexts:
+        """All further texts anew, as Memory.indexed_texts. Absent means unchanged, and
+        an empty list removes them.
+        """
+
     def __init__(
         self,
         *,
@@ -594,10 +602,11 @@ class MemoryUpdate(_message.Message):
         pinned: _builtins.bool | None = ...,
         expiry: Global___Expiry | None = ...,
         precondition: Global___Precondition | None = ...,
+        indexed_texts: _indexed_text_pb2.IndexedTexts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_importance", b"_importance", "_pinned", b"_pinned", "_text", b"_text", "expiry", b"expiry", "importance", b"importance", "pinned", b"pinned", "precondition", b"precondition", "ref", b"ref", "text", b"text", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_importance", b"_importance", "_pinned", b"_pinned", "_text", b"_text", "expiry", b"expiry", "importance", b"importance", "indexed_texts", b"indexed_texts", "pinned", b"pinned", "precondition", b"precondition", "ref", b"ref", "text", b"text", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_importance", b"_importance", "_pinned", b"_pinned", "_text", b"_text", "attributes", b"attributes", "expiry", b"expiry", "importance", b"importance", "pinned", b"pinned", "precondition", b"precondition", "ref", b"ref", "remove_attributes", b"remove_attributes", "text", b"text", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_importance", b"_importance", "_pinned", b"_pinned", "_text", b"_text", "attributes", b"attributes", "expiry", b"expiry", "importance", b"importance", "indexed_texts", b"indexed_texts", "pinned", b"pinned", "precondition", b"precondition", "ref", b"ref", "remove_attributes", b"remove_attributes", "text", b"text", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__importance: _TypeAlias = _typing.Literal["importance"]  # noqa: Y015
     _WhichOneofArgType__importance: _TypeAlias = _typing.Literal["_importance", b"_importance"]  # noqa: Y015

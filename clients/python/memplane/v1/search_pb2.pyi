@@ -163,7 +163,8 @@ class SearchQuery(_message.Message):
     def like(self) -> _memory_pb2.MemoryRef:
         """A memory of this kind, in any namespace of the tenant: its vector is the
         question, and it is no hit itself. Only VECTOR and AUTO take it. NOT_FOUND
-        when it is missing, FAILED_PRECONDITION (VECTOR_MISSING) without a vector.
+        when it is missing, FAILED_PRECONDITION (VECTOR_MISSING) without a vector
+        of its own; those of its further texts do not count.
         """
 
     @_builtins.property
@@ -247,10 +248,17 @@ class SearchHit(_message.Message):
     RELEVANCE_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     EXPLANATION_FIELD_NUMBER: _builtins.int
+    MATCHED_PATH_FIELD_NUMBER: _builtins.int
     relevance: _builtins.float
     """What ranks: 0 to 1, higher is better. For RECENT always 0; order is time."""
     score: _builtins.float
-    """Raw cosine of query and memory, -1 to 1. Absent without a vector match."""
+    """Raw cosine of query and memory, or the best of its further texts, -1 to 1.
+    Absent without a vector match.
+    """
+    matched_path: _builtins.str
+    """The path of the further text that `score` is of. Empty: it is of the
+    memory's own text or vector, or there is no score.
+    """
     @_builtins.property
     def memory(self) -> _memory_pb2.Memory:
         """The memory."""
@@ -266,10 +274,11 @@ class SearchHit(_message.Message):
         relevance: _builtins.float = ...,
         score: _builtins.float | None = ...,
         explanation: Global___Explanation | None = ...,
+        matched_path: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "explanation", b"explanation", "memory", b"memory", "score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "explanation", b"explanation", "memory", b"memory", "relevance", b"relevance", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "explanation", b"explanation", "matched_path", b"matched_path", "memory", b"memory", "relevance", b"relevance", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
     _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015

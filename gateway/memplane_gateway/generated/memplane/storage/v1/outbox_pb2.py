@@ -26,7 +26,7 @@ from memplane.v1 import error_reason_pb2 as memplane_dot_v1_dot_error__reason__p
 from memplane.v1 import memory_pb2 as memplane_dot_v1_dot_memory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n memplane/storage/v1/outbox.proto\x12\x13memplane.storage.v1\x1a\x1ememplane/v1/error_reason.proto\x1a\x18memplane/v1/memory.proto\"\xee\x01\n\x07Spooled\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\x05\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12#\n\x03ref\x18\x03 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\x15\n\rspool_time_us\x18\x05 \x01(\x03\x12\x0e\n\x06record\x18\x06 \x01(\x0c\x12\x0e\n\x06vector\x18\x07 \x01(\x0c\x12\x0c\n\x04\x62\x61se\x18\x08 \x01(\x03\x12\r\n\x05\x62\x61tch\x18\t \x01(\x03\x12)\n\x05\x64\x65\x61th\x18\n \x01(\x0b\x32\x1a.memplane.storage.v1.Death\x12\r\n\x05place\x18\x0b \x01(\t\"\xcf\x01\n\x05\x44\x65\x61th\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12(\n\x06reason\x18\x02 \x01(\x0e\x32\x18.memplane.v1.ErrorReason\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12:\n\x08metadata\x18\x05 \x03(\x0b\x32(.memplane.storage.v1.Death.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n memplane/storage/v1/outbox.proto\x12\x13memplane.storage.v1\x1a\x1ememplane/v1/error_reason.proto\x1a\x18memplane/v1/memory.proto\"\x87\x02\n\x07Spooled\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\x05\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12#\n\x03ref\x18\x03 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\x15\n\rspool_time_us\x18\x05 \x01(\x03\x12\x0e\n\x06record\x18\x06 \x01(\x0c\x12\x0e\n\x06vector\x18\x07 \x01(\x0c\x12\x0c\n\x04\x62\x61se\x18\x08 \x01(\x03\x12\r\n\x05\x62\x61tch\x18\t \x01(\x03\x12)\n\x05\x64\x65\x61th\x18\n \x01(\x0b\x32\x1a.memplane.storage.v1.Death\x12\r\n\x05place\x18\x0b \x01(\t\x12\x17\n\x0f\x66urther_vectors\x18\x0c \x03(\x0c\"\xcf\x01\n\x05\x44\x65\x61th\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12(\n\x06reason\x18\x02 \x01(\x0e\x32\x18.memplane.v1.ErrorReason\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12:\n\x08metadata\x18\x05 \x03(\x0b\x32(.memplane.storage.v1.Death.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,9 +36,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DEATH_METADATAENTRY']._loaded_options = None
   _globals['_DEATH_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_SPOOLED']._serialized_start=116
-  _globals['_SPOOLED']._serialized_end=354
-  _globals['_DEATH']._serialized_start=357
-  _globals['_DEATH']._serialized_end=564
-  _globals['_DEATH_METADATAENTRY']._serialized_start=517
-  _globals['_DEATH_METADATAENTRY']._serialized_end=564
+  _globals['_SPOOLED']._serialized_end=379
+  _globals['_DEATH']._serialized_start=382
+  _globals['_DEATH']._serialized_end=589
+  _globals['_DEATH_METADATAENTRY']._serialized_start=542
+  _globals['_DEATH_METADATAENTRY']._serialized_end=589
 # @@protoc_insertion_point(module_scope)

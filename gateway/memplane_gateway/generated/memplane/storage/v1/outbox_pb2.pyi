@@ -42,6 +42,7 @@ class Spooled(_message.Message):
     BATCH_FIELD_NUMBER: _builtins.int
     DEATH_FIELD_NUMBER: _builtins.int
     PLACE_FIELD_NUMBER: _builtins.int
+    FURTHER_VECTORS_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     """Version of this form: 1."""
     tenant: _builtins.str
@@ -68,6 +69,12 @@ class Spooled(_message.Message):
     def death(self) -> Global___Death:
         """Why the store refused it. Absent while it waits."""
 
+    @_builtins.property
+    def further_vectors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Those of the record's further texts that have one (embedded_texts), in
+        order: float32, little-endian.
+        """
+
     def __init__(
         self,
         *,
@@ -82,10 +89,11 @@ class Spooled(_message.Message):
         batch: _builtins.int = ...,
         death: Global___Death | None = ...,
         place: _builtins.str = ...,
+        further_vectors: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["death", b"death", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "batch", b"batch", "death", b"death", "format", b"format", "place", b"place", "record", b"record", "ref", b"ref", "revision", b"revision", "spool_time_us", b"spool_time_us", "tenant", b"tenant", "vector", b"vector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "batch", b"batch", "death", b"death", "format", b"format", "further_vectors", b"further_vectors", "place", b"place", "record", b"record", "ref", b"ref", "revision", b"revision", "spool_time_us", b"spool_time_us", "tenant", b"tenant", "vector", b"vector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from memplane.v1 import indexed_text_pb2 as memplane_dot_v1_dot_indexed__text__pb2
 from memplane.v1 import memory_pb2 as memplane_dot_v1_dot_memory__pb2
 from memplane.v1 import value_pb2 as memplane_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n memplane/storage/v1/record.proto\x12\x13memplane.storage.v1\x1a\x18memplane/v1/memory.proto\x1a\x17memplane/v1/value.proto\"\xb5\x03\n\x06Record\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\x05\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12#\n\x03ref\x18\x03 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12-\n\x07\x63ontent\x18\x04 \x01(\x0b\x32\x1c.memplane.storage.v1.Content\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12\x16\n\x0e\x63reate_time_us\x18\x06 \x01(\x03\x12\x16\n\x0eupdate_time_us\x18\x07 \x01(\x03\x12\x1b\n\x0e\x65xpire_time_us\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x06ttl_us\x18\t \x01(\x03H\x01\x88\x01\x01\x12\x14\n\x0c\x63ontent_hash\x18\n \x01(\x0c\x12\x31\n\tembedding\x18\x0b \x01(\x0b\x32\x1e.memplane.v1.EmbeddingIdentity\x12+\n\nprovenance\x18\x0c \x01(\x0b\x32\x17.memplane.v1.Provenance\x12/\n\x06tokens\x18\r \x03(\x0b\x32\x1f.memplane.storage.v1.WriteTokenB\x11\n\x0f_expire_time_usB\t\n\x07_ttl_us\"\xce\x02\n\x07\x43ontent\x12\x0c\n\x04text\x18\x01 \x01(\t\x12@\n\nattributes\x18\x02 \x03(\x0b\x32,.memplane.storage.v1.Content.AttributesEntry\x12!\n\x05value\x18\x03 \x01(\x0b\x32\x12.memplane.v1.Value\x12%\n\x07\x65pisode\x18\x04 \x01(\x0b\x32\x14.memplane.v1.Episode\x12\x17\n\nimportance\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06pinned\x18\x06 \x01(\x08\x12\x15\n\rvector_digest\x18\x08 \x01(\x0c\x1a\x45\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.memplane.v1.Value:\x02\x38\x01\x42\r\n\x0b_importanceJ\x04\x08\x07\x10\x08R\rclient_vector\"\xa2\x01\n\nWriteToken\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nitem_index\x18\x02 \x01(\x05\x12\x11\n\tbody_hash\x18\x03 \x01(\x0c\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\x0f\n\x07outcome\x18\x05 \x01(\x05\x12\x36\n\toperation\x18\x06 \x01(\x0e\x32#.memplane.storage.v1.WriteOperation\"$\n\x0cRecordTokens\x12\x0e\n\x06tokens\x18\r \x03(\x0cJ\x04\x08\x01\x10\r*f\n\x0eWriteOperation\x12\x1f\n\x1bWRITE_OPERATION_UNSPECIFIED\x10\x00\x12\x17\n\x13WRITE_OPERATION_PUT\x10\x01\x12\x1a\n\x16WRITE_OPERATION_UPDATE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n memplane/storage/v1/record.proto\x12\x13memplane.storage.v1\x1a\x1ememplane/v1/indexed_text.proto\x1a\x18memplane/v1/memory.proto\x1a\x17memplane/v1/value.proto\"\xcd\x03\n\x06Record\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\x05\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12#\n\x03ref\x18\x03 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12-\n\x07\x63ontent\x18\x04 \x01(\x0b\x32\x1c.memplane.storage.v1.Content\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12\x16\n\x0e\x63reate_time_us\x18\x06 \x01(\x03\x12\x16\n\x0eupdate_time_us\x18\x07 \x01(\x03\x12\x1b\n\x0e\x65xpire_time_us\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x06ttl_us\x18\t \x01(\x03H\x01\x88\x01\x01\x12\x14\n\x0c\x63ontent_hash\x18\n \x01(\x0c\x12\x31\n\tembedding\x18\x0b \x01(\x0b\x32\x1e.memplane.v1.EmbeddingIdentity\x12+\n\nprovenance\x18\x0c \x01(\x0b\x32\x17.memplane.v1.Provenance\x12/\n\x06tokens\x18\r \x03(\x0b\x32\x1f.memplane.storage.v1.WriteToken\x12\x16\n\x0e\x65mbedded_texts\x18\x0e \x03(\x05\x42\x11\n\x0f_expire_time_usB\t\n\x07_ttl_us\"\x8c\x01\n\x0b\x46urtherText\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\x05\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12#\n\x03ref\x18\x03 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\x0e\n\x06number\x18\x05 \x01(\x05\x12\x16\n\x0eupdate_time_us\x18\x06 \x01(\x03\"\xff\x02\n\x07\x43ontent\x12\x0c\n\x04text\x18\x01 \x01(\t\x12@\n\nattributes\x18\x02 \x03(\x0b\x32,.memplane.storage.v1.Content.AttributesEntry\x12!\n\x05value\x18\x03 \x01(\x0b\x32\x12.memplane.v1.Value\x12%\n\x07\x65pisode\x18\x04 \x01(\x0b\x32\x14.memplane.v1.Episode\x12\x17\n\nimportance\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06pinned\x18\x06 \x01(\x08\x12\x15\n\rvector_digest\x18\x08 \x01(\x0c\x12/\n\rindexed_texts\x18\t \x03(\x0b\x32\x18.memplane.v1.IndexedText\x1a\x45\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.memplane.v1.Value:\x02\x38\x01\x42\r\n\x0b_importanceJ\x04\x08\x07\x10\x08R\rclient_vector\"\xa2\x01\n\nWriteToken\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nitem_index\x18\x02 \x01(\x05\x12\x11\n\tbody_hash\x18\x03 \x01(\x0c\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\x0f\n\x07outcome\x18\x05 \x01(\x05\x12\x36\n\toperation\x18\x06 \x01(\x0e\x32#.memplane.storage.v1.WriteOperation\"*\n\x0cRecordTokens\x12\x0e\n\x06tokens\x18\r \x03(\x0cJ\x04\x08\x01\x10\rJ\x04\x08\x0e\x10\x0f*f\n\x0eWriteOperation\x12\x1f\n\x1bWRITE_OPERATION_UNSPECIFIED\x10\x00\x12\x17\n\x13WRITE_OPERATION_PUT\x10\x01\x12\x1a\n\x16WRITE_OPERATION_UPDATE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,16 +36,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CONTENT_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_CONTENT_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_WRITEOPERATION']._serialized_start=1088
-  _globals['_WRITEOPERATION']._serialized_end=1190
-  _globals['_RECORD']._serialized_start=109
-  _globals['_RECORD']._serialized_end=546
-  _globals['_CONTENT']._serialized_start=549
-  _globals['_CONTENT']._serialized_end=883
-  _globals['_CONTENT_ATTRIBUTESENTRY']._serialized_start=778
-  _globals['_CONTENT_ATTRIBUTESENTRY']._serialized_end=847
-  _globals['_WRITETOKEN']._serialized_start=886
-  _globals['_WRITETOKEN']._serialized_end=1048
-  _globals['_RECORDTOKENS']._serialized_start=1050
-  _globals['_RECORDTOKENS']._serialized_end=1086
+  _globals['_WRITEOPERATION']._serialized_start=1342
+  _globals['_WRITEOPERATION']._serialized_end=1444
+  _globals['_RECORD']._serialized_start=141
+  _globals['_RECORD']._serialized_end=602
+  _globals['_FURTHERTEXT']._serialized_start=605
+  _globals['_FURTHERTEXT']._serialized_end=745
+  _globals['_CONTENT']._serialized_start=748
+  _globals['_CONTENT']._serialized_end=1131
+  _globals['_CONTENT_ATTRIBUTESENTRY']._serialized_start=1026
+  _globals['_CONTENT_ATTRIBUTESENTRY']._serialized_end=1095
+  _globals['_WRITETOKEN']._serialized_start=1134
+  _globals['_WRITETOKEN']._serialized_end=1296
+  _globals['_RECORDTOKENS']._serialized_start=1298
+  _globals['_RECORDTOKENS']._serialized_end=1340
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from memplane.v1 import indexed_text_pb2 as _indexed_text_pb2
 from memplane.v1 import memory_pb2 as _memory_pb2
 from memplane.v1 import value_pb2 as _value_pb2
 import builtins as _builtins
@@ -70,6 +71,7 @@ class Record(_message.Message):
     EMBEDDING_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
+    EMBEDDED_TEXTS_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     """Version of this form: 1."""
     tenant: _builtins.str
@@ -98,7 +100,9 @@ class Record(_message.Message):
 
     @_builtins.property
     def embedding(self) -> _memory_pb2.EmbeddingIdentity:
-        """What made the vector. Absent without a vector."""
+        """What made the vector, or without one those of its further texts. Absent
+        without any.
+        """
 
     @_builtins.property
     def provenance(self) -> _memory_pb2.Provenance:
@@ -109,6 +113,10 @@ class Record(_message.Message):
         """The last 16 writes that had a request id, newest last; none older than 24
         hours when the record was written.
         """
+
+    @_builtins.property
+    def embedded_texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The places (from 0) of the further texts that have a vector, ascending."""
 
     def __init__(
         self,
@@ -126,10 +134,11 @@ class Record(_message.Message):
         embedding: _memory_pb2.EmbeddingIdentity | None = ...,
         provenance: _memory_pb2.Provenance | None = ...,
         tokens: _abc.Iterable[Global___WriteToken] | None = ...,
+        embedded_texts: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expire_time_us", b"_expire_time_us", "_ttl_us", b"_ttl_us", "content", b"content", "embedding", b"embedding", "expire_time_us", b"expire_time_us", "provenance", b"provenance", "ref", b"ref", "ttl_us", b"ttl_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expire_time_us", b"_expire_time_us", "_ttl_us", b"_ttl_us", "content", b"content", "content_hash", b"content_hash", "create_time_us", b"create_time_us", "embedding", b"embedding", "expire_time_us", b"expire_time_us", "format", b"format", "provenance", b"provenance", "ref", b"ref", "revision", b"revision", "tenant", b"tenant", "tokens", b"tokens", "ttl_us", b"ttl_us", "update_time_us", b"update_time_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expire_time_us", b"_expire_time_us", "_ttl_us", b"_ttl_us", "content", b"content", "content_hash", b"content_hash", "create_time_us", b"create_time_us", "embedded_texts", b"embedded_texts", "embedding", b"embedding", "expire_time_us", b"expire_time_us", "format", b"format", "provenance", b"provenance", "ref", b"ref", "revision", b"revision", "tenant", b"tenant", "tokens", b"tokens", "ttl_us", b"ttl_us", "update_time_us", b"update_time_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expire_time_us: _TypeAlias = _typing.Literal["expire_time_us"]  # noqa: Y015
     _WhichOneofArgType__expire_time_us: _TypeAlias = _typing.Literal["_expire_time_us", b"_expire_time_us"]  # noqa: Y015
@@ -141,6 +150,52 @@ class Record(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ttl_us) -> _WhichOneofReturnType__ttl_us | None: ...
 
 Global___Record: _TypeAlias = Record  # noqa: Y015
+
+@_typing.final
+class FurtherText(_message.Message):
+    """FurtherText is what the point of a further text holds beside its vector. It
+    is stored behind the CRC-32 of its bytes like a Record.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    REF_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_US_FIELD_NUMBER: _builtins.int
+    format: _builtins.int
+    """Version of this form: 1."""
+    tenant: _builtins.str
+    """Whose memory it is."""
+    revision: _builtins.int
+    """The revision of the memory that it belongs to, and to no other."""
+    number: _builtins.int
+    """Its place among the memory's further texts, from 0."""
+    update_time_us: _builtins.int
+    """When it was written."""
+    @_builtins.property
+    def ref(self) -> _memory_pb2.MemoryRef:
+        """Which memory."""
+
+    def __init__(
+        self,
+        *,
+        format: _builtins.int = ...,
+        tenant: _builtins.str = ...,
+        ref: _memory_pb2.MemoryRef | None = ...,
+        revision: _builtins.int = ...,
+        number: _builtins.int = ...,
+        update_time_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "number", b"number", "ref", b"ref", "revision", b"revision", "tenant", b"tenant", "update_time_us", b"update_time_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FurtherText: _TypeAlias = FurtherText  # noqa: Y015
 
 @_typing.final
 class Content(_message.Message):
@@ -178,6 +233,7 @@ class Content(_message.Message):
     IMPORTANCE_FIELD_NUMBER: _builtins.int
     PINNED_FIELD_NUMBER: _builtins.int
     VECTOR_DIGEST_FIELD_NUMBER: _builtins.int
+    INDEXED_TEXTS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The searched text."""
     importance: _builtins.float
@@ -200,6 +256,12 @@ class Content(_message.Message):
     def episode(self) -> _memory_pb2.Episode:
         """What happened. Only of EPISODIC memories; event_time is always set."""
 
+    @_builtins.property
+    def indexed_texts(self) -> _containers.RepeatedCompositeFieldContainer[_indexed_text_pb2.IndexedText]:
+        """The further texts in their order; of a vector that came from the client,
+        `vector` is its digest as above.
+        """
+
     def __init__(
         self,
         *,
@@ -210,10 +272,11 @@ class Content(_message.Message):
         importance: _builtins.float | None = ...,
         pinned: _builtins.bool = ...,
         vector_digest: _builtins.bytes = ...,
+        indexed_texts: _abc.Iterable[_indexed_text_pb2.IndexedText] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_importance", b"_importance", "episode", b"episode", "importance", b"importance", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_importance", b"_importance", "attributes", b"attributes", "episode", b"episode", "importance", b"importance", "pinned", b"pinned", "text", b"text", "value", b"value", "vector_digest", b"vector_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_importance", b"_importance", "attributes", b"attributes", "episode", b"episode", "importance", b"importance", "indexed_texts", b"indexed_texts", "pinned", b"pinned", "text", b"text", "value", b"value", "vector_digest", b"vector_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__importance: _TypeAlias = _typing.Literal["importance"]  # noqa: Y015
     _WhichOneofArgType__importance: _TypeAlias = _typing.Literal["_importance", b"_importance"]  # noqa: Y015
