@@ -206,6 +206,20 @@ def test_a_purge_of_everything_has_to_be_confirmed(run: Run, target: str) -> Non
     assert run("count", "--kind", "episodic", "--target", target).stdout == "0\n"
 
 
+def test_further_texts(call: Run) -> None:
+    call("put", "a note", "--key", "k", "--also", "title=green tea", "--also", "a=b=c")
+    memory = document(call("get", "k", "-o", "json"))
+    texts = [{"path": "title", "text": "green tea"}, {"path": "a", "text": "b=c"}]
+    assert memory["indexed_texts"] == texts
+    assert "green tea" in call("get", "k").stdout
+    (hit,) = document(call("search", "green tea", "-m", "vector", "-o", "json"))["hits"]
+    assert hit["matched_path"] == "title"
+    assert "MATCHED" in call("search", "green tea", "-m", "vector").stdout
+    assert "MATCHED" not in call("search", "green tea", "-m", "keyword").stdout
+    for wrong in (("--also", "title"), ("--also", "a=b", "--also", "a=c")):
+        assert call("put", "x", *wrong).exit_code == 2
+
+
 def test_search_by_both_lists_and_what_it_is_made_of(call: Run) -> None:
     for number, text in enumerate(("green tea", "black tea", "green apples")):
         call("put", text, "--key", f"k{number}")

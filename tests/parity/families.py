@@ -48,6 +48,16 @@ _TOGETHER = (
 """What atomic batches are about: names of one namespace, and sometimes of many, which is refused."""
 
 
+_FURTHER: Sequence[tuple[tuple[str, str], ...]] = (
+    (),
+    (),
+    (),
+    (("p", "coffee and tea"),),
+    (("p", "@east"), ("é", "Bob repaired his bicycle")),
+)
+"""Further texts of the population."""
+
+
 def _name_of(part: Item | Change | Removal) -> Name:
     return part.name
 
@@ -124,6 +134,7 @@ class Family:
             names,
             text=given.texts,
             vector=given.any_vector if self.searched else st.just(""),
+            texts=given.further_texts if self.searched else st.just(()),
             attributes=given.attributes,
             value=given.payloads,
             importance=given.importances,
@@ -141,6 +152,7 @@ class Family:
             _change,
             self._names,
             text=st.none() | given.texts,
+            texts=given.changed_texts if self.searched else st.none(),
             attributes=given.attributes,
             remove=given.removed,
             value=given.payloads,
@@ -368,6 +380,7 @@ class Family:
             name,
             text=chance.choice(given.TEXTS),
             vector=chance.choice(("", "", *vectors.GOOD)) if self.searched else "",
+            texts=chance.choice(_FURTHER) if self.searched else (),
             attributes={name: value for name, value in fields.items() if not name.startswith("@")},
             importance=chance.choice((None, 0.0, 0.5, 1.0)),
             pinned=chance.random() < 0.3,

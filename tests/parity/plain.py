@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from memplane import (
     Code,
     Count,
     FilterReport,
     Hit,
+    IndexedText,
     Memory,
     MemplaneError,
     Mode,
@@ -141,8 +144,8 @@ def _fields(given: Any, versions: Versions) -> dict[str, Any]:
     }
     if isinstance(given, Memory | WriteResult):
         made["version"] = versions.number(given.ref, given.etag)
-    if isinstance(given, Memory) and given.vector is not None:
-        made["vector"] = [Near(number, VECTOR_TOLERANCE) for number in given.vector]
+    if isinstance(given, Memory | IndexedText) and given.vector is not None:
+        made["vector"] = [Near(float(n), VECTOR_TOLERANCE) for n in np.asarray(given.vector)]
     if isinstance(given, Hit):
         made["score"] = Near(given.score, SCORE_TOLERANCE)
         made["relevance"] = Near(given.relevance, SCORE_TOLERANCE / 2)

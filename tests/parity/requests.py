@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf.message import Message
 from tests.parity.plain import plain, ranking, shown
 from tests.parity.sides import Side
-from tests.parity.vectors import vector
+from tests.parity.vectors import texts, vector
 
 from memplane import (
     UNSET,
@@ -96,6 +96,7 @@ class Item(Shown):
     name: Name
     text: str = ""
     vector: str = ""
+    texts: tuple[tuple[str, str], ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
     value: Any = UNSET
     importance: float | None = None
@@ -116,6 +117,7 @@ class Item(Shown):
             importance=self.importance,
             pinned=self.pinned,
             vector=vector(self.vector),
+            indexed_texts=texts(self.texts),
             ttl=self.ttl,
             **self.condition.given(side, ref),
         )
@@ -127,6 +129,7 @@ class Change(Shown):
 
     name: Name
     text: str | None = None
+    texts: tuple[tuple[str, str], ...] | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
     remove: tuple[str, ...] = ()
     value: Any = UNSET
@@ -147,6 +150,7 @@ class Change(Shown):
             value=self.value,
             importance=self.importance,
             pinned=self.pinned,
+            indexed_texts=None if self.texts is None else texts(self.texts),
             ttl=self.ttl,
             if_match=given.get("if_match"),
         )

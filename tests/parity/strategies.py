@@ -88,6 +88,13 @@ def of(make: Callable[..., _T], *parts: Any, **named: Any) -> st.SearchStrategy[
 places = brief(st.sampled_from(PLACES))
 texts = st.sampled_from(("", *TEXTS))
 any_vector = st.sampled_from((*("",) * 6, *vectors.GOOD))
+_indexed = st.dictionaries(
+    st.sampled_from(("p", "P", "é")),
+    st.sampled_from((*TEXTS[1:6], "@north", "@east", "@south", "@anywhere 0", "@short")),
+    min_size=1,
+).map(lambda texts: tuple(texts.items()))
+further_texts = st.one_of(*[st.just(())] * 4, _indexed)
+changed_texts = st.one_of(*[st.none()] * 4, st.just(()), _indexed)
 some_vector = st.sampled_from(tuple(vectors.GOOD))
 _values = brief(contract.values())
 payloads = st.just(UNSET) | _values

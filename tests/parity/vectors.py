@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from memplane import IndexedText
 from memplane_adapters.conformance.memories.helpers import axis, unit_vectors
 
 DIMENSION = 64
@@ -30,6 +31,14 @@ def _made() -> Mapping[str, list[float]]:
 
 GOOD = _made()
 BAD: Mapping[str, list[float]] = {"zero": axis(DIMENSION), "short": [1.0, 0.0]}
+
+
+def texts(named: Iterable[tuple[str, str]]) -> list[IndexedText]:
+    """Further texts; what stands behind "@" is the name of a vector."""
+    return [
+        IndexedText(path, vector=vector(text[1:])) if text[:1] == "@" else IndexedText(path, text)
+        for path, text in named
+    ]
 
 
 def vector(name: str) -> list[float] | None:

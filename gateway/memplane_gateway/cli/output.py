@@ -62,6 +62,8 @@ def memory(given: Any) -> dict[str, Any]:
     fields: dict[str, Any] = plain(given)
     for name in ("ref", "has_value", "vector"):
         fields.pop(name)
+    for text in fields["indexed_texts"]:
+        text.pop("vector")
     if not given.has_value:
         fields.pop("value")
     return shown | fields
@@ -102,7 +104,7 @@ def memory_pairs(given: Any) -> Iterable[tuple[str, Any]]:
             yield name, f"{value['provider']}/{value['model']}/{value['dimension']}"
         elif name == "value":
             yield name, value if value is not None else "null"
-        elif name not in _INNER and value not in ("", {}, None, False):
+        elif name not in _INNER and value not in ("", {}, [], None, False):
             yield name, value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +22,10 @@ def put(
     attr: Annotated[
         list[str] | None,
         typer.Option("--attr", "-a", help="NAME=VALUE to filter by; a JSON literal or a string."),
+    ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option("--also", help="PATH=TEXT: a further text that it is found by; up to 16."),
     ] = None,
     value: Annotated[
         str | None, typer.Option("--value", help="A payload, as JSON; it comes back as it is.")
@@ -51,13 +56,19 @@ def put(
     memplane put "Prefers tea" --attr topic=food -n support-bot -n user-42
     """
     text = read_text(text)
-    if not text and value is None and not attr:
+    if not text and value is None and not attr and not also:
         if text is not None:
             raise typer.BadParameter("the text is empty", param_hint="TEXT")
         raise typer.BadParameter("give a text, --value or --attr", param_hint="TEXT")
     if if_absent and if_match is not None:
         raise typer.BadParameter("not together with --if-absent", param_hint="--if-match")
-    given: dict[str, Any] = {"text": text or "", "attributes": _attributes(attr or ())}
+    given: dict[str, Any] = {
+        "text": text or "",
+        "attributes": {
+            name: _literal(each) for name, each in _pairs(attr or (), "--attr", "NAME=VALUE")
+        },
+        "indexed_texts": dict(_pairs(also or (), "--also", "PATH=TEXT")),
+    }
     if value is not None:
         given["value"] = read_json(value, "--value")
     if ttl is not None:
@@ -75,16 +86,17 @@ def put(
     sys.stdout.write(f" (durability {result.durability.value}, etag {result.etag})\n")
 
 
-def _attributes(given: list[str] | tuple[str, ...]) -> dict[str, Any]:
-    attributes: dict[str, Any] = {}
+def _pairs(given: Sequence[str], option: str, form: str) -> Iterator[tuple[str, str]]:
+    """Names and what stands behind them; no name twice."""
+    seen: set[str] = set()
     for each in given:
         name, equals, text = each.partition("=")
         if not equals or not name:
-            raise typer.BadParameter(f'expected NAME=VALUE, not "{each}"', param_hint="--attr")
-        if name in attributes:
-            raise typer.BadParameter(f'"{name}" is given twice', param_hint="--attr")
-        attributes[name] = _literal(text)
-    return attributes
+            raise typer.BadParameter(f'expected {form}, not "{each}"', param_hint=option)
+        if name in seen:
+            raise typer.BadParameter(f'"{name}" is given twice', param_hint=option)
+        seen.add(name)
+        yield name, text
 
 
 def _literal(text: str) -> Any:

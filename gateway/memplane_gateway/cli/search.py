@@ -79,6 +79,7 @@ def search(
             {
                 "relevance": hit.relevance,
                 "score": hit.score,
+                "matched_path": hit.matched_path,
                 "explanation": output.plain(hit.explanation),
                 "memory": output.memory(hit.memory),
             }
@@ -95,11 +96,18 @@ def search(
             }
         )
         return
-    columns = ("RELEVANCE", *(("PARTS",) if explain else ()), *_OF_A_MEMORY)
+    by_path = any(hit.matched_path for hit in result.hits)
+    matched = ("MATCHED",) if by_path else ()
+    columns = ("RELEVANCE", *(("PARTS",) if explain else ()), *matched, *_OF_A_MEMORY)
     output.print_table(
         columns,
         (
-            (hit.relevance, *((_parts(hit),) if explain else ()), *output.memory_row(hit.memory))
+            (
+                hit.relevance,
+                *((_parts(hit),) if explain else ()),
+                *((hit.matched_path or None,) if by_path else ()),
+                *output.memory_row(hit.memory),
+            )
             for hit in result.hits
         ),
         shorten=True,
