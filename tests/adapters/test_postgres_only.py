@@ -47,7 +47,7 @@ async def test_stores_that_open_at_once_make_one_layout(keys: dict[str, Any]) ->
             ),
             *(many.store.ping() for many in (one, two, three)),
         )
-        assert await raw(keys, "select version from {}.layout") == [(1,)]
+        assert await raw(keys, "select version from {}.layout") == [(2,)]
         assert len(await one.walk()) == 20
 
 
@@ -60,7 +60,7 @@ async def test_open_asks_no_server() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("update {}.layout set version = 2", "newer"),
+        ("update {}.layout set version = 3", "newer"),
         ("delete from {}.layout", "0 times"),
         ("insert into {}.layout values (1)", "2 times"),
     ],
@@ -74,6 +74,18 @@ async def test_another_layout_is_refused(keys: dict[str, Any], change: str, word
             error = await refused(call)
             assert error.reason is StoreReason.MISCONFIGURED
             assert words in str(error)
+
+
+async def test_an_older_layout_is_brought_up_to_date(keys: dict[str, Any]) -> None:
+    async with opened(**keys) as key_values:
+        await key_values.write(key_values.entry("k"))
+    await raw(keys, "drop index {}.entry_expire_time")
+    await raw(keys, "update {}.layout set version = 1")
+    async with opened(**keys) as key_values:
+        await key_values.store.ping()
+    assert await raw(keys, "select count(*) from {}.entry") == [(1,)]
+    assert await raw(keys, "select version from {}.layout") == [(2,)]
+    assert await raw(keys, "select to_regclass('{}.entry_expire_time') is null") == [(False,)]
 
 
 async def test_a_schema_of_somebody_else_is_left_alone(keys: dict[str, Any]) -> None:

@@ -70,7 +70,7 @@ def _scope_token(family: Family, digest: str, *, expires: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The rows that a call is about: of a scope, alive, with a vector or not, and matching."""
+    """The rows that a call is about: of a scope, there, with a vector or not, and matching."""
 
     scope: Scope
     family: Family = "row"
@@ -100,24 +100,28 @@ class Selection:
 
     def _scoped(self) -> Where:
         digest = scope_digest(self.scope)
+        beyond = "$lte" if self.scope.expired else "$gt"
         alive = _joined(
             "$and",
             [
                 _holds(_scope_token(self.family, digest, expires=True)),
-                {EXPIRE_TIME: {"$gt": self.scope.alive_at}},
+                {EXPIRE_TIME: {beyond: self.scope.alive_at}},
             ],
         )
+        if self.scope.expired:
+            return alive
         return _joined("$or", [_holds(_scope_token(self.family, digest, expires=False)), alive])
 
     def matches(self, metadata: Metadata) -> bool:
         """Whether a row that was read belongs to it; as `where`."""
         held = frozenset(metadata[TOKENS])
         digest = scope_digest(self.scope)
-        alive = _scope_token(self.family, digest, expires=False) in held or (
-            _scope_token(self.family, digest, expires=True) in held
-            and metadata[EXPIRE_TIME] > self.scope.alive_at
-        )
-        return alive and _judged(self.expression, held, metadata)
+        if _scope_token(self.family, digest, expires=True) in held:
+            there = self.scope.shows(int(metadata[EXPIRE_TIME]))
+        else:
+            ever = _scope_token(self.family, digest, expires=False) in held
+            there = ever and self.scope.shows(None)
+        return there and _judged(self.expression, held, metadata)
 
 
 def where(expression: Expression) -> Where:

@@ -45,7 +45,8 @@ class Scope:
     """Which memories a call is about.
 
     `namespace` is a prefix of whole labels, or with `exact` the very namespace. Rows whose
-    expire_time is at or before `alive_at` (microseconds since 1970) are not there.
+    expire_time is at or before `alive_at` (microseconds since 1970) are not there; with `expired`
+    they alone are, which is what a sweep walks over, counts and deletes. No query asks for it.
     """
 
     tenant: str
@@ -53,6 +54,11 @@ class Scope:
     alive_at: int
     namespace: tuple[str, ...] = ()
     exact: bool = False
+    expired: bool = False
+
+    def shows(self, expire_time: int | None) -> bool:
+        """Whether a row that expires then (None: never) is there."""
+        return (expire_time is not None and expire_time <= self.alive_at) is self.expired
 
     def covers(self, address: Address) -> bool:
         """Whether an address lies in the scope (expiry aside)."""

@@ -50,11 +50,12 @@ def namespaces(scope: Scope) -> tuple[bytes, bytes] | None:
 
 
 def inside(scope: Scope, *, lower: str = "namespace", upper: str = "namespace") -> Condition:
-    """The rows of a partition that lie in a scope and are alive.
+    """The rows of a partition that lie in a scope and are there.
 
     A bound on "+namespace" is not used to seek in an index: a cursor gives a better one.
     """
-    alive = Condition("(expire_time is null or expire_time > ?)", (scope.alive_at,))
+    there = "expire_time <= ?" if scope.expired else "(expire_time is null or expire_time > ?)"
+    alive = Condition(there, (scope.alive_at,))
     between = namespaces(scope)
     if between is None:
         return alive
@@ -148,7 +149,7 @@ def walk(
     after: Cursor | None = None,
     descending: bool = False,
 ) -> Iterator[Position]:
-    """Rows of a scope that are alive, in order, behind a cursor."""
+    """Rows that a scope shows, in order, behind a cursor."""
     if order is Order.PLACE:
         statements = [_by_place(scope, after, descending=descending)]
     else:
@@ -168,7 +169,9 @@ def _by_place(scope: Scope, after: Cursor | None, *, descending: bool) -> Condit
         conditions = [_beyond(after, "<"), inside(scope, upper="+namespace")]
     elif after is not None:
         conditions = [_beyond(after, ">"), inside(scope, lower="+namespace")]
-    return _select("0", "memory_place", conditions, f"namespace {way}, key {way}")
+    # Few have expired: they are found by that, and then sorted.
+    index = "memory_expire_time" if scope.expired else "memory_place"
+    return _select("0", index, conditions, f"namespace {way}, key {way}")
 
 
 def _beyond(after: Cursor, beyond: str) -> Condition:
@@ -223,15 +226,17 @@ def _has_few(connection: sqlite3.Connection, partition: Partition, scope: Scope)
 
 
 def _count_all(connection: sqlite3.Connection, partition: Partition, scope: Scope) -> int:
-    """All rows minus the expired ones, both read off an index."""
+    """All rows minus the expired ones, or these alone, read off an index."""
     between = namespaces(scope)
     where, arguments = "", ()  # type: tuple[str, tuple[object, ...]]
     if between is not None:
         where, arguments = "and namespace >= ? and namespace < ?", between
-    (rows,) = connection.execute(_COUNT.format(where), (partition.id, *arguments)).fetchone()
     (expired,) = connection.execute(
         _COUNT_EXPIRED.format(where), (partition.id, scope.alive_at, *arguments)
     ).fetchone()
+    if scope.expired:
+        return int(expired)
+    (rows,) = connection.execute(_COUNT.format(where), (partition.id, *arguments)).fetchone()
     return int(rows - expired)
 
 

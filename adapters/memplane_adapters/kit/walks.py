@@ -259,7 +259,7 @@ def _window(scan: Scan, width: int, now: int) -> tuple[int | None, int | None]:
 
 
 def _scope_key(scope: Scope) -> tuple[object, ...]:
-    return scope.tenant, scope.kind, scope.namespace, scope.exact
+    return scope.tenant, scope.kind, scope.namespace, scope.exact, scope.expired
 
 
 def _keep(

@@ -48,6 +48,13 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             on {schema}.entry (tenant, kind, time desc, substr(place, 1, 1000))
         """,
     ),
+    (
+        # What has expired is found without a look at what has not.
+        """
+        create index entry_expire_time
+            on {schema}.entry (tenant, kind, expire_time) where expire_time is not null
+        """,
+    ),
 )
 
 

@@ -29,7 +29,7 @@ class Arguments(list[object]):
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """Rows of a scope that are alive, in order, behind a cursor."""
+    """Rows that a scope shows, in order, behind a cursor."""
 
     scope: Scope
     order: Order = Order.PLACE
@@ -90,7 +90,7 @@ class _Part(NamedTuple):
         inside = rows_inside(self.arguments, walk.scope, lower, upper)
         inside += f" and revision <= {self.arguments.name(walk.max_revision)}"
         source = "{schema}.entry"
-        if walk.few:
+        if walk.few or walk.scope.expired:  # few have, and an index knows them
             source, inside = _FEW.format(source=source, inside=inside), "true"
         if walk.order is Order.PLACE:
             order = f"{_HEAD} {walk.way}, place {walk.way}"
@@ -116,13 +116,14 @@ def bounds(scope: Scope) -> tuple[bytes, bytes]:
 
 
 def rows_inside(arguments: Arguments, scope: Scope, lower: bytes, upper: bytes) -> str:
-    """The condition for rows of a scope between two places that are alive."""
+    """The condition for rows of a scope between two places that are there."""
     name = arguments.name
+    there = "expire_time <= {}" if scope.expired else "(expire_time is null or expire_time > {})"
     return (
         f"tenant = {name(scope.tenant)} and kind = {name(scope.kind.value)}"
         f" and {_HEAD} >= {name(lower[:HEAD_BYTES])} and {_HEAD} <= {name(upper[:HEAD_BYTES])}"
         f" and place > {name(lower)} and place < {name(upper)}"
-        f" and (expire_time is null or expire_time > {name(scope.alive_at)})"
+        f" and {there.format(name(scope.alive_at))}"
     )
 
 

@@ -27,7 +27,7 @@ ROWS: Final = models.Filter(
 
 
 def select(scope: Scope, tree: Filter | None) -> models.Filter | None:
-    """The rows of a scope that are alive and match; None when there are none for sure."""
+    """The rows that a scope shows and that match; None when there are none for sure."""
     must: list[models.Condition] = [
         _is(rows.TENANT, scope.tenant),
         _is(rows.SCOPES, scopes.scope_digest(scope)),
@@ -41,6 +41,8 @@ def select(scope: Scope, tree: Filter | None) -> models.Filter | None:
     expired = models.FieldCondition(
         key=rows.EXPIRE_TIME, range=models.Range(lte=float(scope.alive_at))
     )
+    if scope.expired:
+        return models.Filter(must=[*must, expired])
     return models.Filter(must=must, must_not=[expired])
 
 

@@ -47,10 +47,6 @@ class Row(NamedTuple):
     size: int
     """Bytes of the record as it was."""
 
-    def alive(self, at: int) -> bool:
-        """Whether it has not expired."""
-        return self.expire_time is None or self.expire_time > at
-
     def fields(self) -> Fields:
         """What filters see. Raises DAMAGED."""
         try:

@@ -134,11 +134,10 @@ class Scans:
         dead = b"(" + layout.after(layout.earliest_first(scope.alive_at))
         number = 0
         async for spaces, sizes in self._sizes(scope):
-            number += sum(sizes)
             expired = await self._engine.read(
                 [(b"ZLEXCOUNT", space.expiring, b"-", dead) for space in spaces]
             )
-            number -= sum(expired)
+            number += sum(expired) if scope.expired else sum(sizes) - sum(expired)
         return number
 
     async def _sizes(self, scope: Scope) -> AsyncIterator[tuple[list[layout.Space], list[int]]]:
@@ -151,7 +150,7 @@ class Scans:
             await self._retire(scope, empty)
 
     async def _walk(self, scan: Scan, number: int) -> AsyncGenerator[Found, None]:
-        """Rows that are alive behind the cursor, in order; `number` are likely to be asked for."""
+        """Rows behind the cursor that the scope shows, in order; `number` are likely to be asked for."""
         listed = self._listed(scan.scope, scan)
         walk = places if scan.order is Order.PLACE else times
         empty: list[Listed] = []
@@ -183,7 +182,7 @@ class Scans:
             yield [Listed(scope.namespace, ())]
 
     async def _rows(self, scan: Scan, spots: Sequence[Spot]) -> tuple[list[Found], int]:
-        """The rows at spots, without those that have expired, and how many bytes were read."""
+        """The rows at spots that the scope shows, and how many bytes were read."""
         by_space: dict[tuple[str, ...], list[int]] = {}
         for index, spot in enumerate(spots):
             by_space.setdefault(spot.namespace, []).append(index)
@@ -206,7 +205,7 @@ class Scans:
                 continue
             size += len(value)
             row = rows.decode(value)
-            if row.alive(scan.scope.alive_at) and _stands(row, spot, scan.order):
+            if scan.scope.shows(row.expire_time) and _stands(row, spot, scan.order):
                 found.append(Found(spot, row))
         await self._sweep(scan, gone)
         return found, size

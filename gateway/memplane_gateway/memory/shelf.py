@@ -278,7 +278,7 @@ def alive_row(row: Row | None, now: int) -> Row | None:
 def open_row(
     codec: RecordCodec, stored: Stored, scope: Scope, *, vectors: bool = False
 ) -> Row | None:
-    """The row behind bytes from a store, if it belongs to the scope and is alive.
+    """The row behind bytes from a store, if it belongs to the scope and is shown there.
 
     With `vectors` its size counts those of its further texts, which are yet to be read.
 
@@ -289,7 +289,7 @@ def open_row(
     if not scope.covers(record.address):
         _log.error("foreign row dropped", extra={"kind": scope.kind.value})
         return None
-    if not record.alive(scope.alive_at):
+    if not scope.shows(record.expire_time):
         return None
     size = _size(stored)
     if vectors and record.embedding is not None:

@@ -211,7 +211,7 @@ class CardboxStore:
     def _under(self, scope: Scope) -> Iterator[Point]:
         """Cards of a scope that are alive."""
         for address, card in self._cards.items():
-            alive = card.expire_time is None or card.expire_time > scope.alive_at
+            alive = scope.shows(card.expire_time)
             if alive and scope.covers(address):
                 yield card
 
