@@ -148,6 +148,7 @@ class RouteMaker:
                 embedder=embedder,
                 search=search,
                 outbox=outbox,
+                refresh_ttl=route.refresh_ttl,
             ),
             outbox=outbox,
             required=self._required(kind, route, store),
@@ -175,6 +176,7 @@ class RouteMaker:
                 embedder=None,
                 search=Mode.RECENT,
                 outbox=outbox,
+                refresh_ttl=route.refresh_ttl,
             ),
             outbox=outbox,
             required=self._required(kind, route, store),
@@ -225,6 +227,7 @@ class RouteMaker:
         embedder: Embedder | None,
         search: Mode | None,
         outbox: Outbox | None,
+        refresh_ttl: bool,
     ) -> Memories:
         budget = self._settings.scan_budget
         parts = (
@@ -235,9 +238,20 @@ class RouteMaker:
             self._control.tokens,
         )
         if outbox is not None and not outbox.closed:
-            return SpoolingMemories(*parts, search=search, scan_budget=budget, outbox=outbox)
-        shared = self._control.leases(place)
-        return Memories(*parts, search=search, scan_budget=budget, shared=shared)
+            return SpoolingMemories(
+                *parts,
+                search=search,
+                scan_budget=budget,
+                outbox=outbox,
+                refresh_ttl=refresh_ttl,
+            )
+        return Memories(
+            *parts,
+            search=search,
+            scan_budget=budget,
+            shared=self._control.leases(place),
+            refresh_ttl=refresh_ttl,
+        )
 
     def _outbox(self, kind: Kind, route: RouteSettings | ProceduralRouteSettings) -> Outbox | None:
         """Where writes wait while the store is down; closed where they are not to.

@@ -32,6 +32,7 @@ from memplane_gateway.embedders import Embedder
 from memplane_gateway.errors import Code, MemplaneError, Reason, from_store, is_outage
 from memplane_gateway.memory.leases import coordinated
 from memplane_gateway.memory.memories import Memories
+from memplane_gateway.memory.renewing import Renewals
 from memplane_gateway.outbox.outbox import Outbox
 from memplane_gateway.presence import Presence
 
@@ -124,6 +125,11 @@ class Route:
         if error is not None and not self._ready and not self.spools:
             raise self.failure(error)
         return self._memories
+
+    @property
+    def renewals(self) -> Renewals | None:
+        """What became of periods that reads were to renew; None where they do not."""
+        return self._memories.renewals
 
     @property
     def spools(self) -> bool:

@@ -53,6 +53,7 @@ from memplane_gateway.services.admin import AdminService
 from memplane_gateway.services.lifecycle import LifecycleService
 from memplane_gateway.services.memory import MemoryService
 from memplane_gateway.signals import Signals
+from memplane_gateway.sweeper.sweeper import Plan, Sweeper
 
 __all__ = ["SERVICES", "Gateway", "RouteInfo", "StartError", "run", "serve"]
 
@@ -121,6 +122,7 @@ class Gateway:
         self._consolidations = self._once_notes(Operation.CONSOLIDATE, Consolidation.decode)
         self._ingests = IngestNotes(self._control, self._clock)
         self._router: Router | None = None
+        self._sweeper: Sweeper | None = None
         self._server: aio.Server | None = None
         self._socket: tuple[int, int] | None = None
         self._draining = Draining()
@@ -169,10 +171,13 @@ class Gateway:
             if fault := _lasting_fault(route):
                 await self.stop()
                 raise StartError(fault)
+        self._sweeper = self._make_sweeper(self._router)
         services = (
             MemoryService(self._router, self._clock, self._notes, self._purges, self._ingests),
-            LifecycleService(self._router, self._forgets, self._consolidations),
-            AdminService(self._router, self._clock, lambda: self.notices, self._control),
+            LifecycleService(self._router, self._forgets, self._consolidations, self._sweeper),
+            AdminService(
+                self._router, self._clock, lambda: self.notices, self._control, self._sweeper
+            ),
         )
         rpcs = [rpc for service in services for rpc in service.rpcs()]
         self._streaming = frozenset(rpc.path for rpc in rpcs if rpc.streams)
@@ -180,6 +185,23 @@ class Gateway:
             rpcs,
             self._draining,
             default_deadline_seconds=self.settings.default_deadline_seconds,
+        )
+        self._sweeper.start()
+
+    def _make_sweeper(self, router: Router) -> Sweeper:
+        settings = self.settings
+        return Sweeper(
+            router,
+            self._clock,
+            self._control,
+            self._control.tokens,
+            Plan(
+                [each.policy for each in settings.retention],
+                interval=settings.sweep.interval_seconds,
+                grace=settings.sweep.grace_seconds,
+                budget=settings.scan_budget,
+            ),
+            shared=self._control.shared,
         )
 
     async def _check_outbox(self) -> None:
@@ -256,6 +278,8 @@ class Gateway:
         used for that: it waits for health watchers and for idle connections too.
         """
         await self._health.enter_graceful_shutdown()
+        if self._sweeper is not None:
+            await self._sweeper.close()
         if self._server is not None:
             seconds = self.settings.drain_seconds if grace is None else grace
             await self._let_calls_end(seconds)

@@ -38,6 +38,7 @@ from memplane._enums import (
     Outcome,
     Pushdown,
     RouteState,
+    SweepCause,
 )
 from memplane._errors import (
     Aborted,
@@ -102,6 +103,15 @@ from memplane._status import (
     RouteCapabilities,
     RouteStatus,
     Status,
+)
+from memplane._sweeps import (
+    RenewalStatus,
+    SweeperStatus,
+    SweepExample,
+    SweepFailure,
+    SweepResult,
+    SweepRule,
+    SweepRun,
 )
 from memplane._sync.client import Client
 from memplane._sync.local import LocalClient, local
@@ -187,6 +197,7 @@ __all__ = [
     "Put",
     "Query",
     "Ref",
+    "RenewalStatus",
     "ResourceExhausted",
     "RouteCapabilities",
     "RouteState",
@@ -199,6 +210,13 @@ __all__ = [
     "StateUpdate",
     "Statistics",
     "Status",
+    "SweepCause",
+    "SweepExample",
+    "SweepFailure",
+    "SweepResult",
+    "SweepRule",
+    "SweepRun",
+    "SweeperStatus",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",

@@ -18,6 +18,7 @@ from memplane.v1 import (
     memory_pb2,
     memory_service_pb2,
     search_pb2,
+    sweep_pb2,
 )
 
 if TYPE_CHECKING:
@@ -141,6 +142,17 @@ class OutboxOperation(StrEnum):
     """Its entry is damaged."""
 
 
+class SweepCause(StrEnum):
+    """Why a sweep deletes a memory."""
+
+    EXPIRED = "expired"
+    MAX_AGE = "max_age"
+    MAX_IDLE = "max_idle"
+    MAX_ITEMS = "max_items"
+    UNKNOWN = "unknown"
+    """A cause of a newer gateway."""
+
+
 class Pushdown(StrEnum):
     """How well a store evaluates an operator. Whatever it is, answers are exact."""
 
@@ -177,6 +189,7 @@ _WIRE: Final[dict[type[StrEnum], tuple[_EnumTypeWrapper[Any], str]]] = {
     Durability: (durability_pb2.Durability, "DURABILITY_"),
     RouteState: (admin_service_pb2.RouteState, "ROUTE_STATE_"),
     OutboxOperation: (admin_service_pb2.OutboxOperation, "OUTBOX_OPERATION_"),
+    SweepCause: (sweep_pb2.SweepCause, "SWEEP_CAUSE_"),
     Pushdown: (capability_pb2.Pushdown, "PUSHDOWN_"),
     ConditionalWrite: (capability_pb2.ConditionalWrite, "CONDITIONAL_WRITE_"),
 }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from memplane import _enums, _values, _vectors
+from memplane import _enums, _sweeps, _values, _vectors
 from memplane._errors import Internal, MemplaneError, error_class
 from memplane._models import (
     Count,
@@ -369,6 +369,7 @@ def status(response: admin_service_pb2.GetStatusResponse) -> Status:
         routes=routes,
         notices=tuple(response.notices),
         control=_control_status(response.control) if response.HasField("control") else None,
+        sweeper=_sweeps.sweeper(response.sweeper) if response.HasField("sweeper") else None,
     )
 
 
@@ -413,6 +414,7 @@ def _route_status(kind: _enums.Kind, route: admin_service_pb2.RouteStatus) -> Ro
         )
         if route.HasField("outbox")
         else None,
+        renewals=_sweeps.renewals(route.renewals) if route.HasField("renewals") else None,
     )
 
 

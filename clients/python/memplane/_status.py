@@ -18,6 +18,7 @@ from memplane._enums import (
 )
 from memplane._errors import MemplaneError
 from memplane._models import Embedding, Ref
+from memplane._sweeps import RenewalStatus, SweeperStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,8 @@ class RouteStatus:
     """Copies beside the store that answers, which have a write soon after. None is not known."""
     outbox: OutboxStatus | None = None
     """What waits for the store. None where writes are refused while it is down."""
+    renewals: RenewalStatus | None = None
+    """Periods that began again because a memory was read. None where reads do not renew."""
 
     @property
     def serving(self) -> bool:
@@ -198,6 +201,8 @@ class Status:
     """Things that its operator should know, one a sentence."""
     control: ControlStatus | None = None
     """None where an older gateway does not say it."""
+    sweeper: SweeperStatus | None = None
+    """The task that deletes what has expired and what retention policies do not keep."""
 
     @property
     def serving(self) -> bool:

@@ -30,6 +30,7 @@ from memplane_gateway.cli import (
     serve,
     stats,
     status,
+    sweep,
     version,
 )
 from memplane_gateway.cli import list as listing
@@ -96,6 +97,7 @@ app.command(rich_help_panel=GATEWAY)(status.status)
 app.command(rich_help_panel=GATEWAY)(doctor.doctor)
 app.add_typer(config.app, name="config", rich_help_panel=GATEWAY)
 app.add_typer(outbox.app, name="outbox", rich_help_panel=GATEWAY)
+app.command(rich_help_panel=GATEWAY)(sweep.sweep)
 app.command(rich_help_panel=GATEWAY)(version.version)
 app.command(rich_help_panel=MEMORIES)(put.put)
 app.command(rich_help_panel=MEMORIES)(get.get)

@@ -8,6 +8,7 @@ import typer
 
 from memplane_gateway.cli import exits, options, output
 from memplane_gateway.cli.client import calling
+from memplane_gateway.cli.sweep import failures, rules
 
 
 def status(
@@ -30,6 +31,7 @@ def status(
         shown["routes"] = [output.plain(route) for route in routes]
         shown["serving"] = found.serving
         shown["control"] = None if found.control is None else output.plain(found.control)
+        shown["sweeper"] = None if found.sweeper is None else _sweeper_plain(found.sweeper)
         output.print_json(shown)
     else:
         copies = any(route.replicas is not None for route in routes)
@@ -45,8 +47,13 @@ def status(
         for route in routes:
             if route.outbox is not None and (route.outbox.waiting or route.outbox.dead):
                 exits.say(_outbox(route))
+            if route.renewals is not None and route.renewals.failed:
+                exits.say(f"{route.kind.value}: {route.renewals.failed} renewals of a ttl failed")
             if not route.serving:
                 exits.say(f"{route.kind.value}: {output.visible(route.message)} ({route.error})")
+        if found.sweeper is not None:
+            for line in _sweeper(found.sweeper):
+                exits.say(line)
         for notice in found.notices:
             exits.say(f"note: {notice}")
     if not found.serving:
@@ -82,6 +89,57 @@ def _outbox(route: Any) -> str:
         what = "1 dead letter" if dead == 1 else f"{dead} dead letters"
         said.append(f"{what}: memplane outbox list --dead")
     return f"{route.kind.value}: {'; '.join(said)}"
+
+
+def _sweeper(sweeper: Any) -> list[str]:
+    """How sweeps fare, a sentence a line."""
+    if not sweeper.on:
+        return ["the sweeper is off (sweep.interval_seconds: 0)"]
+    if sweeper.current is not None:
+        said = ["a sweep is under way"]
+    else:
+        said = [f"the next sweep begins {output.row_time(sweeper.next_time) or 'soon'}"]
+    last = sweeper.last
+    if last is not None:
+        when = output.row_time(last.end_time)
+        said.append(f"the last ended {when} and deleted {_by_rule(last)}")
+    lines = ["; ".join(said)]
+    for failure in () if last is None else last.failures:
+        what = "could not go on" if failure.kind is None else f"left {failure.kind.value} out"
+        lines.append(f"the last sweep {what}: {output.visible(failure.error.message)}")
+    return lines
+
+
+def _by_rule(run: Any) -> str:
+    said = []
+    for rule, count in run.counts.items():
+        if count:
+            where = f" in {output.namespace(rule.namespace)}" if rule.namespace else ""
+            cause = rule.cause.value.replace("_", " ")
+            said.append(f"{count} {rule.kind.value} by {cause}{where}")
+    return ", ".join(said) or "nothing"
+
+
+def _sweeper_plain(sweeper: Any) -> dict[str, Any]:
+    return {
+        "on": sweeper.on,
+        "interval_seconds": sweeper.interval_seconds,
+        "current": _run_plain(sweeper.current),
+        "last": _run_plain(sweeper.last),
+        "next_time": output.rfc3339(sweeper.next_time),
+    }
+
+
+def _run_plain(run: Any) -> dict[str, Any] | None:
+    if run is None:
+        return None
+    return {
+        "start_time": output.rfc3339(run.start_time),
+        "end_time": output.rfc3339(run.end_time),
+        "count": run.count,
+        "rules": rules(run.counts),
+        "failures": failures(run.failures),
+    }
 
 
 def _row(route: Any, *, copies: bool) -> tuple[Any, ...]:

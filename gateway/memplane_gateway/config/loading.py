@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -156,6 +156,9 @@ class _Checker:
     def _unknown(self, problem: Problem, path: SettingPath) -> Problem:
         model: Any = Settings
         for name in path[:-1]:
+            if get_origin(model) is list:  # `name` is a number
+                (model,) = get_args(model)
+                continue
             fields = getattr(model, "model_fields", {})
             model = fields[name].annotation if name in fields else None
         known = list(getattr(model, "model_fields", ()))

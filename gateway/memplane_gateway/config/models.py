@@ -24,6 +24,7 @@ from pydantic import (
 from memplane_adapters.contract import FieldType
 from memplane_gateway.config.address import Address, parse_address
 from memplane_gateway.config.index import AttributePath, Index
+from memplane_gateway.config.retention import Retention, SweepSettings
 from memplane_gateway.config.stores import EMBEDDED, StoreSettings, make_store
 from memplane_gateway.embedders import EmbedderSettings
 
@@ -72,6 +73,10 @@ _ON_BACKEND_DOWN = (
     "gateway's outbox, in its embedded control store."
 )
 
+_REFRESH_TTL = (
+    "Whether a get or a search that finds a memory with a ttl lets its period begin again."
+)
+
 Level: TypeAlias = Literal["none", "buffered", "process", "disk", "managed"]
 """A durability that can be required."""
 
@@ -86,6 +91,7 @@ class RouteSettings(_Part):
     on_backend_down: Annotated[Outage, BeforeValidator(_lower)] = Field(
         default="reject", description=_ON_BACKEND_DOWN
     )
+    refresh_ttl: bool = Field(default=False, description=_REFRESH_TTL)
     embedder: str = Field(default=HASH, description="Name of an embedder.")
     search: Annotated[
         Literal["vector", "keyword", "hybrid"] | None, BeforeValidator(_auto_is_none)
@@ -124,6 +130,7 @@ class ProceduralRouteSettings(_Part):
     on_backend_down: Annotated[Outage, BeforeValidator(_lower)] = Field(
         default="reject", description=_ON_BACKEND_DOWN
     )
+    refresh_ttl: bool = Field(default=False, description=_REFRESH_TTL)
 
 
 class RoutesSettings(_Part):
@@ -224,6 +231,10 @@ class Settings(_Part):
     routes: RoutesSettings = RoutesSettings()
     control: ControlSettings = ControlSettings()
     outbox: OutboxSettings = OutboxSettings()
+    retention: Retention = Field(
+        default_factory=list, description="What is kept of memories, a policy each."
+    )
+    sweep: SweepSettings = SweepSettings()
     stores: dict[str, StoreSettings] = Field(
         default_factory=lambda: {EMBEDDED: make_store(EMBEDDED, {})},
         description="The stores that routes lead to, by name.",

@@ -24,7 +24,7 @@ from memplane_gateway.memory.further import RowDelete
 from memplane_gateway.memory.leases import Turn, needs_leases
 from memplane_gateway.memory.model import Outcome, Record, Written
 from memplane_gateway.memory.questions import ForgottenMemory
-from memplane_gateway.memory.shelf import Row, Shelf, alive_row
+from memplane_gateway.memory.shelf import Row, Shelf
 from memplane_gateway.memory.walking import walk
 from memplane_gateway.memory.writing import Writer
 
@@ -142,13 +142,18 @@ class Deleter:
             if position.next is None or scanned >= self._scan_budget or is_late(time_left):
                 return scanned
 
-    async def delete(self, seen: Sequence[Record], still: Still, gone: Gone) -> None:
-        """Delete memories that are as they were seen, or `still` to go. Raises the first failure."""
+    async def delete(
+        self, seen: Sequence[Record], still: Still, gone: Gone, *, expired: bool = False
+    ) -> None:
+        """Delete memories that are as they were seen, or `still` to go as they are now.
+
+        They are alive, or with `expired` are not. Raises the first failure.
+        """
         if not needs_leases(self._shelf.capabilities):
             seen = await self._delete_as_seen(seen, gone)
         if not seen:
             return
-        round_ = functools.partial(self._round, still)
+        round_ = functools.partial(self._round, still, expired=expired)
         written = await self._writer.until_settled(seen, round_, vectors=False)
         for record, each in zip(seen, written, strict=True):
             if each.outcome is Outcome.DELETED:
@@ -179,15 +184,17 @@ class Deleter:
         batch: Sequence[Record],
         rows: Sequence[Row | None],
         turn: Turn,
+        *,
+        expired: bool,
     ) -> list[Written | None]:
         """Delete what is there now and still to go (see `Writer.until_settled`)."""
         now = self._clock.now()
         settled: list[Written | None] = [None] * len(batch)
         deletes: dict[int, Delete] = {}
         for index, (seen, row) in enumerate(zip(batch, rows, strict=True)):
-            alive = alive_row(row, now)
-            if alive is not None and still(seen, alive.record):
-                deletes[index] = RowDelete.of(alive.record)
+            there = row is not None and row.record.alive(now) is not expired
+            if row is not None and there and still(seen, row.record):
+                deletes[index] = RowDelete.of(row.record)
             else:
                 settled[index] = Written(seen.address, Outcome.MISSING)
         doomed = list(deletes.values())

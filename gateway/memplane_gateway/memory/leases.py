@@ -67,9 +67,12 @@ class Turn(Protocol):
         ...
 
     async def finish(
-        self, send: Send, addresses: Sequence[Address], *, gone: bool = False
+        self, send: Send, addresses: Sequence[Address], *, gone: bool = False, renews: bool = False
     ) -> list[WriteResult]:
-        """Write (or delete: `gone`) these of the memories; `send` does it, in their order."""
+        """Write (or delete: `gone`) these of the memories; `send` does it, in their order.
+
+        `renews` says that they keep their revisions.
+        """
         ...
 
 
@@ -123,6 +126,7 @@ class Unbound:
         addresses: Sequence[Address],  # noqa: ARG002 (the store keeps its own books)
         *,
         gone: bool = False,  # noqa: ARG002
+        renews: bool = False,  # noqa: ARG002
     ) -> list[WriteResult]:
         """Write."""
         return await send()
@@ -255,6 +259,7 @@ class _LeasedTurn:
         self._task: asyncio.Task[list[WriteResult]] | None = None
         self._sent: Sequence[Address] = ()
         self._gone = False
+        self._renews = False
 
     async def read(self, fetch: Fetch[RowT]) -> list[RowT | None]:
         """Read; again while the store shows less than was written last. Raises UNAVAILABLE."""
@@ -284,7 +289,7 @@ class _LeasedTurn:
         )
 
     async def finish(
-        self, send: Send, addresses: Sequence[Address], *, gone: bool = False
+        self, send: Send, addresses: Sequence[Address], *, gone: bool = False, renews: bool = False
     ) -> list[WriteResult]:
         """Write. Raises TIMEOUT at the deadline, while the write goes on.
 
@@ -298,7 +303,7 @@ class _LeasedTurn:
                 "the leases ran out before the write was sent",
                 retryable=True,
             )
-        self._sent, self._gone = addresses, gone
+        self._sent, self._gone, self._renews = addresses, gone, renews
         self._task = self._leases.start(send)
         done, _ = await asyncio.wait({self._task}, timeout=remaining())
         if not done:
@@ -331,6 +336,8 @@ class _LeasedTurn:
 
     def _note(self, grant: Grant) -> None:
         assert self._task is not None, "sent"
+        if self._renews:  # a row of a lower revision than the lease's is no older state
+            return
         results = zip(self._sent, self._task.result(), strict=True)
         applied = [address for address, result in results if result.status in _DONE]
         grant.wrote(applied, gone=self._gone)

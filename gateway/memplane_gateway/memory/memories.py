@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from memplane_adapters.contract import Address, StoreError
+from memplane_adapters.contract import Address, Cursor, StoreError
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason
 from memplane_gateway.limits import REPLY_BYTES
@@ -35,10 +35,13 @@ from memplane_gateway.memory.questions import (
     Selection,
     Statistics,
 )
+from memplane_gateway.memory.renewing import Renewals, Renewer
+from memplane_gateway.memory.retention import Task
 from memplane_gateway.memory.searching import Searcher, auto_mode
 from memplane_gateway.memory.shared_leases import SharedLeases
 from memplane_gateway.memory.shelf import Shelf, memory_of
 from memplane_gateway.memory.statistics import Statistician
+from memplane_gateway.memory.sweeping import ShelfSweeper, Slice, Swept, Toll
 from memplane_gateway.memory.tokens import PageTokens
 from memplane_gateway.memory.writing import Writer
 
@@ -73,11 +76,13 @@ class Memories:
         search: Mode | None,
         scan_budget: int,
         shared: SharedLeases | None = None,
+        refresh_ttl: bool = False,
     ) -> None:
         self.auto_mode = auto_mode(shelf, vectors, search)
         self._shelf = shelf
         self._clock = clock
         self._writer = Writer(route, shelf, clock, vectors, shared)
+        self._renewer = Renewer(route, shelf, clock, self._writer) if refresh_ttl else None
         self._lister = Lister(shelf, clock, tokens, scan_budget)
         self._namespaces = NamespaceLister(shelf, clock, tokens, scan_budget)
         self._statistician = Statistician(shelf, clock, scan_budget)
@@ -87,6 +92,7 @@ class Memories:
         self._consolidator = Consolidator(
             route, shelf, self._writer, deleter, tokens, clock=clock, scan_budget=scan_budget
         )
+        self._sweeper = ShelfSweeper(shelf, clock, deleter)
         self._searcher = Searcher(
             route,
             shelf,
@@ -97,11 +103,18 @@ class Memories:
             scan_budget=scan_budget,
         )
 
+    @property
+    def renewals(self) -> Renewals | None:
+        """What became of periods that were to begin again; None where reads do not renew."""
+        return None if self._renewer is None else self._renewer.renewals
+
     async def open(self, standing: Standing) -> None:
         """Begin what goes on behind callers' backs, on the route that fares so."""
 
     async def close(self) -> None:
         """End what goes on behind callers' backs."""
+        if self._renewer is not None:
+            await self._renewer.close()
         await self._writer.close()
 
     async def put(
@@ -161,11 +174,18 @@ class Memories:
         size = sum(memory.size for memory in memories if memory is not None)
         if size > max_bytes and not alone:
             raise too_large()
+        self._renew(memory for memory in found.values() if memory is not None)
         return memories
 
     async def search(self, caller: Caller, search: Search) -> Found:
         """The best memories for one question."""
-        return await self._searcher.search(caller, search)
+        found = await self._searcher.search(caller, search)
+        self._renew(hit.memory for hit in found.hits)
+        return found
+
+    def _renew(self, memories: Iterable[Memory]) -> None:
+        if self._renewer is not None:
+            self._renewer.saw(memory.record for memory in memories)
 
     async def list(self, caller: Caller, listing: Listing) -> ListedPage:
         """A page of a walk."""
@@ -213,6 +233,12 @@ class Memories:
     ) -> Consolidated:
         """Merge near-duplicates, or only find them; `progress` as in `purge`."""
         return await self._consolidator.run(caller, asked, progress, dry_run=dry_run)
+
+    async def sweep(
+        self, tenant: str, task: Task, after: Cursor | None, part: Slice, toll: Toll
+    ) -> Swept:
+        """One slice of what expiry or a policy deletes; `toll` then says how much that was."""
+        return await self._sweeper.sweep(tenant, task, after, part, toll)
 
 
 def too_large() -> MemplaneError:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
-from memplane_adapters.contract import Address, Delete, StoreError
+from memplane_adapters.contract import Address, Cursor, Delete, Scope, StoreError
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason, is_outage
 from memplane_gateway.memory.consolidating import Consolidation
@@ -33,7 +33,9 @@ from memplane_gateway.memory.questions import (
     Selection,
     Statistics,
 )
+from memplane_gateway.memory.retention import Task
 from memplane_gateway.memory.shelf import Shelf, alive_row, memory_of
+from memplane_gateway.memory.sweeping import Slice, Swept, Toll
 from memplane_gateway.memory.tokens import PageTokens
 from memplane_gateway.memory.writing import (
     Writer,
@@ -67,9 +69,17 @@ class SpoolingMemories(Memories):
         search: Mode | None,
         scan_budget: int,
         outbox: Outbox,
+        refresh_ttl: bool = False,
     ) -> None:
         super().__init__(
-            route, shelf, clock, vectors, tokens, search=search, scan_budget=scan_budget
+            route,
+            shelf,
+            clock,
+            vectors,
+            tokens,
+            search=search,
+            scan_budget=scan_budget,
+            refresh_ttl=refresh_ttl,
         )
         self._route = route
         self._outbox = outbox
@@ -195,6 +205,14 @@ class SpoolingMemories(Memories):
         if is_outage(self._fault) or self._touches(caller, selection):
             raise _unsettled(self._route)
         self._must_be_ready()
+
+    async def sweep(
+        self, tenant: str, task: Task, after: Cursor | None, part: Slice, toll: Toll
+    ) -> Swept:
+        """A slice of a sweep. Raises UNAVAILABLE while the store may not have all that there is."""
+        if is_outage(self._fault) or self._outbox.touches(Scope(tenant, task.kind, 0)):
+            raise _unsettled(self._route)
+        return await super().sweep(tenant, task, after, part, toll)
 
     def _incomplete(self, caller: Caller, selection: Selection) -> bool:
         """Whether the store's answer will lack what waits. Raises where it cannot even be asked."""

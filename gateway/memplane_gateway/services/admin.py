@@ -15,11 +15,13 @@ from memplane_gateway.memory.model import Caller
 from memplane_gateway.memory.questions import Mode
 from memplane_gateway.routes import Route, Router
 from memplane_gateway.services.outbox import Outboxes
+from memplane_gateway.sweeper.sweeper import Sweeper
 from memplane_gateway.wire.memories import KIND_NUMBERS, write_embedding
 from memplane_gateway.wire.outbox import write_standing
 from memplane_gateway.wire.queries import MODE_NUMBERS
 from memplane_gateway.wire.replies import DURABILITY_NUMBERS, reason_number, write_capabilities
 from memplane_gateway.wire.rpc import Rpc, rpcs_of
+from memplane_gateway.wire.sweeps import write_renewals, write_sweeper
 from memplane_gateway.wire.values import write_time
 
 
@@ -32,11 +34,13 @@ class AdminService:
         clock: Clock,
         notices: Callable[[], list[str]],
         control: ControlStore,
+        sweeper: Sweeper,
     ) -> None:
         self._router = router
         self._outboxes = Outboxes(router)
         self._control = control
         self._notices = notices
+        self._sweeper = sweeper
         self._started = clock.now()
 
     def rpcs(self) -> list[Rpc]:
@@ -83,6 +87,8 @@ class AdminService:
         for route in self._router.routes:
             await _write_route(route, response.routes.add())
         self._write_control(standing, response.control)
+        sweeper = await self._sweeper.standing(ask=standing is not None)
+        write_sweeper(sweeper, response.sweeper)
         return response
 
     def _write_control(self, standing: Reached | None, message: pb.ControlStatus) -> None:
@@ -116,6 +122,8 @@ async def _write_route(route: Route, message: pb.RouteStatus) -> None:
     if route.outbox is not None and (route.outbox.standing.dead or not route.outbox.closed):
         message.outbox.SetInParent()
         write_standing(route.outbox.standing, message.outbox)
+    if route.renewals is not None:
+        write_renewals(route.renewals, message.renewals)
     message.rows = -1 if stats.rows is None else stats.rows
     message.size_bytes = -1 if stats.size_bytes is None else stats.size_bytes
     message.ping_us = state.ping_us

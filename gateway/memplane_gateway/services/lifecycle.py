@@ -10,6 +10,8 @@ from memplane_gateway.memory.once import OnceNotes
 from memplane_gateway.routes import Router
 from memplane_gateway.services.consolidating import Consolidating
 from memplane_gateway.services.forgetting import Forgetting
+from memplane_gateway.services.sweeping import Sweeping
+from memplane_gateway.sweeper.sweeper import Sweeper
 from memplane_gateway.wire.rpc import Rpc, rpcs_of
 
 
@@ -21,10 +23,12 @@ class LifecycleService:
         router: Router,
         forgets: OnceNotes[Progress],
         consolidations: OnceNotes[Consolidation],
+        sweeper: Sweeper,
     ) -> None:
         running = Running()
         self._forgetting = Forgetting(router, forgets, running)
         self._consolidating = Consolidating(router, consolidations, running)
+        self._sweeping = Sweeping(sweeper)
 
     def rpcs(self) -> list[Rpc]:
         """All rpcs of the service."""
@@ -33,5 +37,6 @@ class LifecycleService:
             {
                 "ForgetMemories": self._forgetting.forget_memories,
                 "ConsolidateMemories": self._consolidating.consolidate_memories,
+                "SweepMemories": self._sweeping.sweep_memories,
             },
         )

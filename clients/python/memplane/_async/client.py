@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from memplane import _health, _replies, _requests, _values
-from memplane._async.connection import ADMIN_SERVICE, AsyncConnection
+from memplane import _health, _replies, _requests, _sweeps, _values
+from memplane._async.connection import ADMIN_SERVICE, LIFECYCLE_SERVICE, AsyncConnection
 from memplane._async.scope import AsyncScope
 from memplane._async.state import AsyncState
 from memplane._async.transport import AsyncTransport
@@ -17,7 +17,8 @@ from memplane._errors import InvalidArgument
 from memplane._models import labels_of
 from memplane._states import MergeLike
 from memplane._status import Capabilities, OutboxEntry, OutboxResult, Status
-from memplane.v1 import admin_service_pb2
+from memplane._sweeps import SweepResult
+from memplane.v1 import admin_service_pb2, sweep_pb2
 
 if TYPE_CHECKING:
     import grpc
@@ -227,6 +228,43 @@ class AsyncClient(AsyncScope):
             timeout,
         )
         return _replies.outbox_results(response.results, len(request.ids))
+
+    async def sweep(
+        self,
+        *,
+        dry_run: bool = False,
+        on_progress: Callable[[SweepResult], None] | None = None,
+        timeout: float | None = None,
+    ) -> SweepResult:
+        """Deletes now what the gateway would delete in the background, of the whole tenant.
+
+        That is what has expired, and what the retention policies of its configuration do not keep.
+        It goes in slices, each a call; when one fails, what the others deleted is gone.
+
+        Args:
+            dry_run: Only say what would be deleted, with up to 100 examples.
+            on_progress: Is called after each slice with what it did.
+            timeout: Seconds of each call; None means the client's.
+
+        Raises:
+            Aborted: Another gateway that shares the control store sweeps now.
+            Unavailable: The control store is down. A store that is down is said in `failures`.
+            MemplaneError: A call failed.
+        """
+        request = sweep_pb2.SweepMemoriesRequest(dry_run=_values.flag(dry_run, "dry_run"))
+        done: list[sweep_pb2.SweepMemoriesResponse] = []
+        while not done or request.page_token:
+            response = await self._connection.call(
+                LIFECYCLE_SERVICE + "SweepMemories",
+                request,
+                sweep_pb2.SweepMemoriesResponse,
+                timeout,
+            )
+            done.append(response)
+            request.page_token = response.next_page_token
+            if on_progress is not None:
+                on_progress(_sweeps.swept([response], dry_run=dry_run))
+        return _sweeps.swept(done, dry_run=dry_run)
 
     async def health(self, service: str = "", *, timeout: float | None = None) -> Health:
         """What the standard health service says; for one service of the gateway if it is named.

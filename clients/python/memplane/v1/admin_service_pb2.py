@@ -29,9 +29,10 @@ from memplane.v1 import error_reason_pb2 as memplane_dot_v1_dot_error__reason__p
 from memplane.v1 import memory_pb2 as memplane_dot_v1_dot_memory__pb2
 from memplane.v1 import memory_service_pb2 as memplane_dot_v1_dot_memory__service__pb2
 from memplane.v1 import search_pb2 as memplane_dot_v1_dot_search__pb2
+from memplane.v1 import sweep_pb2 as memplane_dot_v1_dot_sweep__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmemplane/v1/admin_service.proto\x12\x0bmemplane.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cmemplane/v1/capability.proto\x1a\x1cmemplane/v1/durability.proto\x1a\x1ememplane/v1/error_reason.proto\x1a\x18memplane/v1/memory.proto\x1a memplane/v1/memory_service.proto\x1a\x18memplane/v1/search.proto\"\x18\n\x16GetCapabilitiesRequest\"\xba\x01\n\x17GetCapabilitiesResponse\x12.\n\x06routes\x18\x01 \x03(\x0b\x32\x1e.memplane.v1.RouteCapabilities\x12@\n\x06limits\x18\x02 \x03(\x0b\x32\x30.memplane.v1.GetCapabilitiesResponse.LimitsEntry\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xe4\x01\n\x11RouteCapabilities\x12\x1f\n\x04kind\x18\x01 \x01(\x0e\x32\x11.memplane.v1.Kind\x12\r\n\x05store\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x03 \x01(\t\x12/\n\x0c\x63\x61pabilities\x18\x04 \x01(\x0b\x32\x19.memplane.v1.Capabilities\x12*\n\tauto_mode\x18\x05 \x01(\x0e\x32\x17.memplane.v1.SearchMode\x12\x31\n\tembedding\x18\x06 \x01(\x0b\x32\x1e.memplane.v1.EmbeddingIdentity\"\x12\n\x10GetStatusRequest\"\xbc\x01\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x06routes\x18\x03 \x03(\x0b\x32\x18.memplane.v1.RouteStatus\x12\x0f\n\x07notices\x18\x04 \x03(\t\x12+\n\x07\x63ontrol\x18\x05 \x01(\x0b\x32\x1a.memplane.v1.ControlStatus\"\x94\x01\n\rControlStatus\x12\r\n\x05store\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x02 \x01(\t\x12\x0e\n\x06shared\x18\x03 \x01(\x08\x12&\n\x05state\x18\x04 \x01(\x0e\x32\x17.memplane.v1.RouteState\x12+\n\ndurability\x18\x05 \x01(\x0e\x32\x17.memplane.v1.Durability\"\xf4\x03\n\x0bRouteStatus\x12\x1f\n\x04kind\x18\x01 \x01(\x0e\x32\x11.memplane.v1.Kind\x12\r\n\x05store\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x03 \x01(\t\x12&\n\x05state\x18\x04 \x01(\x0e\x32\x17.memplane.v1.RouteState\x12\'\n\x05\x65rror\x18\x05 \x01(\x0e\x32\x18.memplane.v1.ErrorReason\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x12\n\npersistent\x18\x07 \x01(\x08\x12+\n\ndurability\x18\x08 \x01(\x0e\x32\x17.memplane.v1.Durability\x12\x0c\n\x04rows\x18\t \x01(\x03\x12\x12\n\nsize_bytes\x18\n \x01(\x03\x12\x31\n\tembedding\x18\x0b \x01(\x0b\x32\x1e.memplane.v1.EmbeddingIdentity\x12\x0f\n\x07ping_us\x18\x0c \x01(\x03\x12\x34\n\x10last_backup_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x64urability_why\x18\x0e \x01(\t\x12\x15\n\x08replicas\x18\x0f \x01(\x05H\x00\x88\x01\x01\x12)\n\x06outbox\x18\x10 \x01(\x0b\x32\x19.memplane.v1.OutboxStatusB\x0b\n\t_replicas\"r\n\x0cOutboxStatus\x12\x0f\n\x07waiting\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x65\x61\x64\x18\x02 \x01(\x03\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12/\n\x0boldest_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xea\x01\n\x0bOutboxEntry\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12#\n\x03ref\x18\x03 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12/\n\toperation\x18\x04 \x01(\x0e\x32\x1c.memplane.v1.OutboxOperation\x12.\n\nspool_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12%\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x16.memplane.v1.ItemError\"p\n\x18ListOutboxEntriesRequest\x12\x1f\n\x04kind\x18\x01 \x01(\x0e\x32\x11.memplane.v1.Kind\x12\x0c\n\x04\x64\x65\x61\x64\x18\x02 \x01(\x08\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"_\n\x19ListOutboxEntriesResponse\x12)\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x18.memplane.v1.OutboxEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x19RetryOutboxEntriesRequest\x12\x0b\n\x03ids\x18\x01 \x03(\t\"A\n\x0cOutboxResult\x12\n\n\x02id\x18\x01 \x01(\t\x12%\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x16.memplane.v1.ItemError\"H\n\x1aRetryOutboxEntriesResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.memplane.v1.OutboxResult\"\'\n\x18\x44ropOutboxEntriesRequest\x12\x0b\n\x03ids\x18\x01 \x03(\t\"G\n\x19\x44ropOutboxEntriesResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.memplane.v1.OutboxResult*_\n\nRouteState\x12\x1b\n\x17ROUTE_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13ROUTE_STATE_SERVING\x10\x01\x12\x1b\n\x17ROUTE_STATE_NOT_SERVING\x10\x02*j\n\x0fOutboxOperation\x12 \n\x1cOUTBOX_OPERATION_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTBOX_OPERATION_PUT\x10\x01\x12\x1b\n\x17OUTBOX_OPERATION_DELETE\x10\x02\x32\x80\x04\n\x0c\x41\x64minService\x12\x61\n\x0fGetCapabilities\x12#.memplane.v1.GetCapabilitiesRequest\x1a$.memplane.v1.GetCapabilitiesResponse\"\x03\x90\x02\x01\x12O\n\tGetStatus\x12\x1d.memplane.v1.GetStatusRequest\x1a\x1e.memplane.v1.GetStatusResponse\"\x03\x90\x02\x01\x12g\n\x11ListOutboxEntries\x12%.memplane.v1.ListOutboxEntriesRequest\x1a&.memplane.v1.ListOutboxEntriesResponse\"\x03\x90\x02\x01\x12j\n\x12RetryOutboxEntries\x12&.memplane.v1.RetryOutboxEntriesRequest\x1a\'.memplane.v1.RetryOutboxEntriesResponse\"\x03\x90\x02\x02\x12g\n\x11\x44ropOutboxEntries\x12%.memplane.v1.DropOutboxEntriesRequest\x1a&.memplane.v1.DropOutboxEntriesResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmemplane/v1/admin_service.proto\x12\x0bmemplane.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cmemplane/v1/capability.proto\x1a\x1cmemplane/v1/durability.proto\x1a\x1ememplane/v1/error_reason.proto\x1a\x18memplane/v1/memory.proto\x1a memplane/v1/memory_service.proto\x1a\x18memplane/v1/search.proto\x1a\x17memplane/v1/sweep.proto\"\x18\n\x16GetCapabilitiesRequest\"\xba\x01\n\x17GetCapabilitiesResponse\x12.\n\x06routes\x18\x01 \x03(\x0b\x32\x1e.memplane.v1.RouteCapabilities\x12@\n\x06limits\x18\x02 \x03(\x0b\x32\x30.memplane.v1.GetCapabilitiesResponse.LimitsEntry\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xe4\x01\n\x11RouteCapabilities\x12\x1f\n\x04kind\x18\x01 \x01(\x0e\x32\x11.memplane.v1.Kind\x12\r\n\x05store\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x03 \x01(\t\x12/\n\x0c\x63\x61pabilities\x18\x04 \x01(\x0b\x32\x19.memplane.v1.Capabilities\x12*\n\tauto_mode\x18\x05 \x01(\x0e\x32\x17.memplane.v1.SearchMode\x12\x31\n\tembedding\x18\x06 \x01(\x0b\x32\x1e.memplane.v1.EmbeddingIdentity\"\x12\n\x10GetStatusRequest\"\xe9\x01\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x06routes\x18\x03 \x03(\x0b\x32\x18.memplane.v1.RouteStatus\x12\x0f\n\x07notices\x18\x04 \x03(\t\x12+\n\x07\x63ontrol\x18\x05 \x01(\x0b\x32\x1a.memplane.v1.ControlStatus\x12+\n\x07sweeper\x18\x06 \x01(\x0b\x32\x1a.memplane.v1.SweeperStatus\"\x94\x01\n\rControlStatus\x12\r\n\x05store\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x02 \x01(\t\x12\x0e\n\x06shared\x18\x03 \x01(\x08\x12&\n\x05state\x18\x04 \x01(\x0e\x32\x17.memplane.v1.RouteState\x12+\n\ndurability\x18\x05 \x01(\x0e\x32\x17.memplane.v1.Durability\"\xa2\x04\n\x0bRouteStatus\x12\x1f\n\x04kind\x18\x01 \x01(\x0e\x32\x11.memplane.v1.Kind\x12\r\n\x05store\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x03 \x01(\t\x12&\n\x05state\x18\x04 \x01(\x0e\x32\x17.memplane.v1.RouteState\x12\'\n\x05\x65rror\x18\x05 \x01(\x0e\x32\x18.memplane.v1.ErrorReason\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x12\n\npersistent\x18\x07 \x01(\x08\x12+\n\ndurability\x18\x08 \x01(\x0e\x32\x17.memplane.v1.Durability\x12\x0c\n\x04rows\x18\t \x01(\x03\x12\x12\n\nsize_bytes\x18\n \x01(\x03\x12\x31\n\tembedding\x18\x0b \x01(\x0b\x32\x1e.memplane.v1.EmbeddingIdentity\x12\x0f\n\x07ping_us\x18\x0c \x01(\x03\x12\x34\n\x10last_backup_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x64urability_why\x18\x0e \x01(\t\x12\x15\n\x08replicas\x18\x0f \x01(\x05H\x00\x88\x01\x01\x12)\n\x06outbox\x18\x10 \x01(\x0b\x32\x19.memplane.v1.OutboxStatus\x12,\n\x08renewals\x18\x11 \x01(\x0b\x32\x1a.memplane.v1.RenewalStatusB\x0b\n\t_replicas\"r\n\x0cOutboxStatus\x12\x0f\n\x07waiting\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x65\x61\x64\x18\x02 \x01(\x03\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12/\n\x0boldest_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xea\x01\n\x0bOutboxEntry\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12#\n\x03ref\x18\x03 \x01(\x0b\x32\x16.memplane.v1.MemoryRef\x12/\n\toperation\x18\x04 \x01(\x0e\x32\x1c.memplane.v1.OutboxOperation\x12.\n\nspool_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12%\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x16.memplane.v1.ItemError\"p\n\x18ListOutboxEntriesRequest\x12\x1f\n\x04kind\x18\x01 \x01(\x0e\x32\x11.memplane.v1.Kind\x12\x0c\n\x04\x64\x65\x61\x64\x18\x02 \x01(\x08\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"_\n\x19ListOutboxEntriesResponse\x12)\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x18.memplane.v1.OutboxEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x19RetryOutboxEntriesRequest\x12\x0b\n\x03ids\x18\x01 \x03(\t\"A\n\x0cOutboxResult\x12\n\n\x02id\x18\x01 \x01(\t\x12%\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x16.memplane.v1.ItemError\"H\n\x1aRetryOutboxEntriesResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.memplane.v1.OutboxResult\"\'\n\x18\x44ropOutboxEntriesRequest\x12\x0b\n\x03ids\x18\x01 \x03(\t\"G\n\x19\x44ropOutboxEntriesResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.memplane.v1.OutboxResult*_\n\nRouteState\x12\x1b\n\x17ROUTE_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13ROUTE_STATE_SERVING\x10\x01\x12\x1b\n\x17ROUTE_STATE_NOT_SERVING\x10\x02*j\n\x0fOutboxOperation\x12 \n\x1cOUTBOX_OPERATION_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTBOX_OPERATION_PUT\x10\x01\x12\x1b\n\x17OUTBOX_OPERATION_DELETE\x10\x02\x32\x80\x04\n\x0c\x41\x64minService\x12\x61\n\x0fGetCapabilities\x12#.memplane.v1.GetCapabilitiesRequest\x1a$.memplane.v1.GetCapabilitiesResponse\"\x03\x90\x02\x01\x12O\n\tGetStatus\x12\x1d.memplane.v1.GetStatusRequest\x1a\x1e.memplane.v1.GetStatusResponse\"\x03\x90\x02\x01\x12g\n\x11ListOutboxEntries\x12%.memplane.v1.ListOutboxEntriesRequest\x1a&.memplane.v1.ListOutboxEntriesResponse\"\x03\x90\x02\x01\x12j\n\x12RetryOutboxEntries\x12&.memplane.v1.RetryOutboxEntriesRequest\x1a\'.memplane.v1.RetryOutboxEntriesResponse\"\x03\x90\x02\x02\x12g\n\x11\x44ropOutboxEntries\x12%.memplane.v1.DropOutboxEntriesRequest\x1a&.memplane.v1.DropOutboxEntriesResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,44 +51,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADMINSERVICE'].methods_by_name['RetryOutboxEntries']._serialized_options = b'\220\002\002'
   _globals['_ADMINSERVICE'].methods_by_name['DropOutboxEntries']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['DropOutboxEntries']._serialized_options = b'\220\002\002'
-  _globals['_ROUTESTATE']._serialized_start=2431
-  _globals['_ROUTESTATE']._serialized_end=2526
-  _globals['_OUTBOXOPERATION']._serialized_start=2528
-  _globals['_OUTBOXOPERATION']._serialized_end=2634
-  _globals['_GETCAPABILITIESREQUEST']._serialized_start=259
-  _globals['_GETCAPABILITIESREQUEST']._serialized_end=283
-  _globals['_GETCAPABILITIESRESPONSE']._serialized_start=286
-  _globals['_GETCAPABILITIESRESPONSE']._serialized_end=472
-  _globals['_GETCAPABILITIESRESPONSE_LIMITSENTRY']._serialized_start=427
-  _globals['_GETCAPABILITIESRESPONSE_LIMITSENTRY']._serialized_end=472
-  _globals['_ROUTECAPABILITIES']._serialized_start=475
-  _globals['_ROUTECAPABILITIES']._serialized_end=703
-  _globals['_GETSTATUSREQUEST']._serialized_start=705
-  _globals['_GETSTATUSREQUEST']._serialized_end=723
-  _globals['_GETSTATUSRESPONSE']._serialized_start=726
-  _globals['_GETSTATUSRESPONSE']._serialized_end=914
-  _globals['_CONTROLSTATUS']._serialized_start=917
-  _globals['_CONTROLSTATUS']._serialized_end=1065
-  _globals['_ROUTESTATUS']._serialized_start=1068
-  _globals['_ROUTESTATUS']._serialized_end=1568
-  _globals['_OUTBOXSTATUS']._serialized_start=1570
-  _globals['_OUTBOXSTATUS']._serialized_end=1684
-  _globals['_OUTBOXENTRY']._serialized_start=1687
-  _globals['_OUTBOXENTRY']._serialized_end=1921
-  _globals['_LISTOUTBOXENTRIESREQUEST']._serialized_start=1923
-  _globals['_LISTOUTBOXENTRIESREQUEST']._serialized_end=2035
-  _globals['_LISTOUTBOXENTRIESRESPONSE']._serialized_start=2037
-  _globals['_LISTOUTBOXENTRIESRESPONSE']._serialized_end=2132
-  _globals['_RETRYOUTBOXENTRIESREQUEST']._serialized_start=2134
-  _globals['_RETRYOUTBOXENTRIESREQUEST']._serialized_end=2174
-  _globals['_OUTBOXRESULT']._serialized_start=2176
-  _globals['_OUTBOXRESULT']._serialized_end=2241
-  _globals['_RETRYOUTBOXENTRIESRESPONSE']._serialized_start=2243
-  _globals['_RETRYOUTBOXENTRIESRESPONSE']._serialized_end=2315
-  _globals['_DROPOUTBOXENTRIESREQUEST']._serialized_start=2317
-  _globals['_DROPOUTBOXENTRIESREQUEST']._serialized_end=2356
-  _globals['_DROPOUTBOXENTRIESRESPONSE']._serialized_start=2358
-  _globals['_DROPOUTBOXENTRIESRESPONSE']._serialized_end=2429
-  _globals['_ADMINSERVICE']._serialized_start=2637
-  _globals['_ADMINSERVICE']._serialized_end=3149
+  _globals['_ROUTESTATE']._serialized_start=2547
+  _globals['_ROUTESTATE']._serialized_end=2642
+  _globals['_OUTBOXOPERATION']._serialized_start=2644
+  _globals['_OUTBOXOPERATION']._serialized_end=2750
+  _globals['_GETCAPABILITIESREQUEST']._serialized_start=284
+  _globals['_GETCAPABILITIESREQUEST']._serialized_end=308
+  _globals['_GETCAPABILITIESRESPONSE']._serialized_start=311
+  _globals['_GETCAPABILITIESRESPONSE']._serialized_end=497
+  _globals['_GETCAPABILITIESRESPONSE_LIMITSENTRY']._serialized_start=452
+  _globals['_GETCAPABILITIESRESPONSE_LIMITSENTRY']._serialized_end=497
+  _globals['_ROUTECAPABILITIES']._serialized_start=500
+  _globals['_ROUTECAPABILITIES']._serialized_end=728
+  _globals['_GETSTATUSREQUEST']._serialized_start=730
+  _globals['_GETSTATUSREQUEST']._serialized_end=748
+  _globals['_GETSTATUSRESPONSE']._serialized_start=751
+  _globals['_GETSTATUSRESPONSE']._serialized_end=984
+  _globals['_CONTROLSTATUS']._serialized_start=987
+  _globals['_CONTROLSTATUS']._serialized_end=1135
+  _globals['_ROUTESTATUS']._serialized_start=1138
+  _globals['_ROUTESTATUS']._serialized_end=1684
+  _globals['_OUTBOXSTATUS']._serialized_start=1686
+  _globals['_OUTBOXSTATUS']._serialized_end=1800
+  _globals['_OUTBOXENTRY']._serialized_start=1803
+  _globals['_OUTBOXENTRY']._serialized_end=2037
+  _globals['_LISTOUTBOXENTRIESREQUEST']._serialized_start=2039
+  _globals['_LISTOUTBOXENTRIESREQUEST']._serialized_end=2151
+  _globals['_LISTOUTBOXENTRIESRESPONSE']._serialized_start=2153
+  _globals['_LISTOUTBOXENTRIESRESPONSE']._serialized_end=2248
+  _globals['_RETRYOUTBOXENTRIESREQUEST']._serialized_start=2250
+  _globals['_RETRYOUTBOXENTRIESREQUEST']._serialized_end=2290
+  _globals['_OUTBOXRESULT']._serialized_start=2292
+  _globals['_OUTBOXRESULT']._serialized_end=2357
+  _globals['_RETRYOUTBOXENTRIESRESPONSE']._serialized_start=2359
+  _globals['_RETRYOUTBOXENTRIESRESPONSE']._serialized_end=2431
+  _globals['_DROPOUTBOXENTRIESREQUEST']._serialized_start=2433
+  _globals['_DROPOUTBOXENTRIESREQUEST']._serialized_end=2472
+  _globals['_DROPOUTBOXENTRIESRESPONSE']._serialized_start=2474
+  _globals['_DROPOUTBOXENTRIESRESPONSE']._serialized_end=2545
+  _globals['_ADMINSERVICE']._serialized_start=2753
+  _globals['_ADMINSERVICE']._serialized_end=3265
 # @@protoc_insertion_point(module_scope)

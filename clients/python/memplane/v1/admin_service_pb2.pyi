@@ -15,6 +15,7 @@ from memplane.v1 import error_reason_pb2 as _error_reason_pb2
 from memplane.v1 import memory_pb2 as _memory_pb2
 from memplane.v1 import memory_service_pb2 as _memory_service_pb2
 from memplane.v1 import search_pb2 as _search_pb2
+from memplane.v1 import sweep_pb2 as _sweep_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -221,6 +222,7 @@ class GetStatusResponse(_message.Message):
     ROUTES_FIELD_NUMBER: _builtins.int
     NOTICES_FIELD_NUMBER: _builtins.int
     CONTROL_FIELD_NUMBER: _builtins.int
+    SWEEPER_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The gateway's version, for example "0.1.0"."""
     @_builtins.property
@@ -239,6 +241,12 @@ class GetStatusResponse(_message.Message):
     def control(self) -> Global___ControlStatus:
         """The store that keeps the gateway's own state."""
 
+    @_builtins.property
+    def sweeper(self) -> _sweep_pb2.SweeperStatus:
+        """The task that deletes what has expired and what retention policies do not
+        keep.
+        """
+
     def __init__(
         self,
         *,
@@ -247,10 +255,11 @@ class GetStatusResponse(_message.Message):
         routes: _abc.Iterable[Global___RouteStatus] | None = ...,
         notices: _abc.Iterable[_builtins.str] | None = ...,
         control: Global___ControlStatus | None = ...,
+        sweeper: _sweep_pb2.SweeperStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["control", b"control", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["control", b"control", "start_time", b"start_time", "sweeper", b"sweeper"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["control", b"control", "notices", b"notices", "routes", b"routes", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["control", b"control", "notices", b"notices", "routes", b"routes", "start_time", b"start_time", "sweeper", b"sweeper", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -318,6 +327,7 @@ class RouteStatus(_message.Message):
     DURABILITY_WHY_FIELD_NUMBER: _builtins.int
     REPLICAS_FIELD_NUMBER: _builtins.int
     OUTBOX_FIELD_NUMBER: _builtins.int
+    RENEWALS_FIELD_NUMBER: _builtins.int
     kind: _memory_pb2.Kind.ValueType
     """The kind that the route serves."""
     store: _builtins.str
@@ -362,6 +372,12 @@ class RouteStatus(_message.Message):
     def outbox(self) -> Global___OutboxStatus:
         """The route's outbox. Absent where writes are refused while the store is down."""
 
+    @_builtins.property
+    def renewals(self) -> _sweep_pb2.RenewalStatus:
+        """Periods that began again because a memory was read. Absent where reads do
+        not renew (refresh_ttl).
+        """
+
     def __init__(
         self,
         *,
@@ -381,10 +397,11 @@ class RouteStatus(_message.Message):
         durability_why: _builtins.str = ...,
         replicas: _builtins.int | None = ...,
         outbox: Global___OutboxStatus | None = ...,
+        renewals: _sweep_pb2.RenewalStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "embedding", b"embedding", "last_backup_time", b"last_backup_time", "outbox", b"outbox", "replicas", b"replicas"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "embedding", b"embedding", "last_backup_time", b"last_backup_time", "outbox", b"outbox", "renewals", b"renewals", "replicas", b"replicas"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "adapter", b"adapter", "durability", b"durability", "durability_why", b"durability_why", "embedding", b"embedding", "error", b"error", "kind", b"kind", "last_backup_time", b"last_backup_time", "message", b"message", "outbox", b"outbox", "persistent", b"persistent", "ping_us", b"ping_us", "replicas", b"replicas", "rows", b"rows", "size_bytes", b"size_bytes", "state", b"state", "store", b"store"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "adapter", b"adapter", "durability", b"durability", "durability_why", b"durability_why", "embedding", b"embedding", "error", b"error", "kind", b"kind", "last_backup_time", b"last_backup_time", "message", b"message", "outbox", b"outbox", "persistent", b"persistent", "ping_us", b"ping_us", "renewals", b"renewals", "replicas", b"replicas", "rows", b"rows", "size_bytes", b"size_bytes", "state", b"state", "store", b"store"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__replicas: _TypeAlias = _typing.Literal["replicas"]  # noqa: Y015
     _WhichOneofArgType__replicas: _TypeAlias = _typing.Literal["_replicas", b"_replicas"]  # noqa: Y015

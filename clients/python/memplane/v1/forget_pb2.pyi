@@ -78,7 +78,7 @@ class ForgetMemoriesRequest(_message.Message):
     @_builtins.property
     def inactive_for(self) -> _duration_pb2.Duration:
         """Those whose last change (update_time) is at least so long ago. That they were
-        read does not count, but where a read renews them, which is a change. Above 0,
+        read does not count, even where that renews them (refresh_ttl). Above 0,
         at most 1000 years. Absent means any.
         """
 

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from memplane.v1 import consolidate_pb2 as memplane_dot_v1_dot_consolidate__pb2
 from memplane.v1 import forget_pb2 as memplane_dot_v1_dot_forget__pb2
+from memplane.v1 import sweep_pb2 as memplane_dot_v1_dot_sweep__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#memplane/v1/lifecycle_service.proto\x12\x0bmemplane.v1\x1a\x1dmemplane/v1/consolidate.proto\x1a\x18memplane/v1/forget.proto2\xe1\x01\n\x10LifecycleService\x12^\n\x0e\x46orgetMemories\x12\".memplane.v1.ForgetMemoriesRequest\x1a#.memplane.v1.ForgetMemoriesResponse\"\x03\x90\x02\x02\x12m\n\x13\x43onsolidateMemories\x12\'.memplane.v1.ConsolidateMemoriesRequest\x1a(.memplane.v1.ConsolidateMemoriesResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#memplane/v1/lifecycle_service.proto\x12\x0bmemplane.v1\x1a\x1dmemplane/v1/consolidate.proto\x1a\x18memplane/v1/forget.proto\x1a\x17memplane/v1/sweep.proto2\xbe\x02\n\x10LifecycleService\x12^\n\x0e\x46orgetMemories\x12\".memplane.v1.ForgetMemoriesRequest\x1a#.memplane.v1.ForgetMemoriesResponse\"\x03\x90\x02\x02\x12m\n\x13\x43onsolidateMemories\x12\'.memplane.v1.ConsolidateMemoriesRequest\x1a(.memplane.v1.ConsolidateMemoriesResponse\"\x03\x90\x02\x02\x12[\n\rSweepMemories\x12!.memplane.v1.SweepMemoriesRequest\x1a\".memplane.v1.SweepMemoriesResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LIFECYCLESERVICE'].methods_by_name['ForgetMemories']._serialized_options = b'\220\002\002'
   _globals['_LIFECYCLESERVICE'].methods_by_name['ConsolidateMemories']._loaded_options = None
   _globals['_LIFECYCLESERVICE'].methods_by_name['ConsolidateMemories']._serialized_options = b'\220\002\002'
-  _globals['_LIFECYCLESERVICE']._serialized_start=110
-  _globals['_LIFECYCLESERVICE']._serialized_end=335
+  _globals['_LIFECYCLESERVICE'].methods_by_name['SweepMemories']._loaded_options = None
+  _globals['_LIFECYCLESERVICE'].methods_by_name['SweepMemories']._serialized_options = b'\220\002\002'
+  _globals['_LIFECYCLESERVICE']._serialized_start=135
+  _globals['_LIFECYCLESERVICE']._serialized_end=453
 # @@protoc_insertion_point(module_scope)

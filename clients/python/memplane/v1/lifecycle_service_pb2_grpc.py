@@ -5,6 +5,7 @@ import warnings
 
 from memplane.v1 import consolidate_pb2 as memplane_dot_v1_dot_consolidate__pb2
 from memplane.v1 import forget_pb2 as memplane_dot_v1_dot_forget__pb2
+from memplane.v1 import sweep_pb2 as memplane_dot_v1_dot_sweep__pb2
 
 GRPC_GENERATED_VERSION = '1.72.1'
 GRPC_VERSION = grpc.__version__
@@ -52,6 +53,11 @@ class LifecycleServiceStub(object):
                 request_serializer=memplane_dot_v1_dot_consolidate__pb2.ConsolidateMemoriesRequest.SerializeToString,
                 response_deserializer=memplane_dot_v1_dot_consolidate__pb2.ConsolidateMemoriesResponse.FromString,
                 _registered_method=True)
+        self.SweepMemories = channel.unary_unary(
+                '/memplane.v1.LifecycleService/SweepMemories',
+                request_serializer=memplane_dot_v1_dot_sweep__pb2.SweepMemoriesRequest.SerializeToString,
+                response_deserializer=memplane_dot_v1_dot_sweep__pb2.SweepMemoriesResponse.FromString,
+                _registered_method=True)
 
 
 class LifecycleServiceServicer(object):
@@ -93,6 +99,16 @@ class LifecycleServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SweepMemories(self, request, context):
+        """SweepMemories deletes now what a sweep in the background would: what has
+        expired, and what the gateway's retention policies do not keep; of all kinds,
+        a slice a call. A kind whose store fails is left out, which the reply says.
+        ABORTED while another gateway sweeps.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LifecycleServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -105,6 +121,11 @@ def add_LifecycleServiceServicer_to_server(servicer, server):
                     servicer.ConsolidateMemories,
                     request_deserializer=memplane_dot_v1_dot_consolidate__pb2.ConsolidateMemoriesRequest.FromString,
                     response_serializer=memplane_dot_v1_dot_consolidate__pb2.ConsolidateMemoriesResponse.SerializeToString,
+            ),
+            'SweepMemories': grpc.unary_unary_rpc_method_handler(
+                    servicer.SweepMemories,
+                    request_deserializer=memplane_dot_v1_dot_sweep__pb2.SweepMemoriesRequest.FromString,
+                    response_serializer=memplane_dot_v1_dot_sweep__pb2.SweepMemoriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -168,6 +189,33 @@ class LifecycleService(object):
             '/memplane.v1.LifecycleService/ConsolidateMemories',
             memplane_dot_v1_dot_consolidate__pb2.ConsolidateMemoriesRequest.SerializeToString,
             memplane_dot_v1_dot_consolidate__pb2.ConsolidateMemoriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SweepMemories(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/memplane.v1.LifecycleService/SweepMemories',
+            memplane_dot_v1_dot_sweep__pb2.SweepMemoriesRequest.SerializeToString,
+            memplane_dot_v1_dot_sweep__pb2.SweepMemoriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

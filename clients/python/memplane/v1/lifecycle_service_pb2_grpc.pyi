@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from memplane.v1 import consolidate_pb2 as _consolidate_pb2
 from memplane.v1 import forget_pb2 as _forget_pb2
+from memplane.v1 import sweep_pb2 as _sweep_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -62,6 +63,12 @@ class LifecycleServiceStub:
     are deleted, each if it is as it was read. UNIMPLEMENTED where the store has
     no exact search by vector.
     """
+    SweepMemories: _grpc.UnaryUnaryMultiCallable[_sweep_pb2.SweepMemoriesRequest, _sweep_pb2.SweepMemoriesResponse]
+    """SweepMemories deletes now what a sweep in the background would: what has
+    expired, and what the gateway's retention policies do not keep; of all kinds,
+    a slice a call. A kind whose store fails is left out, which the reply says.
+    ABORTED while another gateway sweeps.
+    """
 
 @_typing.type_check_only
 class LifecycleServiceAsyncStub(LifecycleServiceStub):
@@ -95,6 +102,12 @@ class LifecycleServiceAsyncStub(LifecycleServiceStub):
     The kept memory is written first, if it is as it was read; then the others
     are deleted, each if it is as it was read. UNIMPLEMENTED where the store has
     no exact search by vector.
+    """
+    SweepMemories: _aio.UnaryUnaryMultiCallable[_sweep_pb2.SweepMemoriesRequest, _sweep_pb2.SweepMemoriesResponse]  # type: ignore[assignment]
+    """SweepMemories deletes now what a sweep in the background would: what has
+    expired, and what the gateway's retention policies do not keep; of all kinds,
+    a slice a call. A kind whose store fails is left out, which the reply says.
+    ABORTED while another gateway sweeps.
     """
 
 class LifecycleServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -138,6 +151,18 @@ class LifecycleServiceServicer(metaclass=_abc_1.ABCMeta):
         The kept memory is written first, if it is as it was read; then the others
         are deleted, each if it is as it was read. UNIMPLEMENTED where the store has
         no exact search by vector.
+        """
+
+    @_abc_1.abstractmethod
+    def SweepMemories(
+        self,
+        request: _sweep_pb2.SweepMemoriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sweep_pb2.SweepMemoriesResponse, _abc.Awaitable[_sweep_pb2.SweepMemoriesResponse]]:
+        """SweepMemories deletes now what a sweep in the background would: what has
+        expired, and what the gateway's retention policies do not keep; of all kinds,
+        a slice a call. A kind whose store fails is left out, which the reply says.
+        ABORTED while another gateway sweeps.
         """
 
 def add_LifecycleServiceServicer_to_server(servicer: LifecycleServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
