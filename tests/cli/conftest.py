@@ -57,7 +57,9 @@ def served(
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a gateway listens."""
     place = tmp_path_factory.mktemp("gateway")
-    with served(place, "--data", str(place / "data"), "--listen", "127.0.0.1:0") as (_, said):
+    policies = '[{"kind": "episodic", "namespace": ["capped"], "max_items": 2}]'
+    options = ("--data", str(place / "data"), "--listen", "127.0.0.1:0")
+    with served(place, *options, MEMPLANE_RETENTION=policies) as (_, said):
         yield said[0].rsplit(" ", 1)[1]
 
 

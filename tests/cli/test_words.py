@@ -14,7 +14,17 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from memplane import Client, Kind, RouteState
+from memplane import (
+    Client,
+    Kind,
+    RenewalStatus,
+    RouteState,
+    SweepCause,
+    SweepFailure,
+    SweepRule,
+    SweepRun,
+    Unavailable,
+)
 
 Run = Callable[..., Result]
 
@@ -169,6 +179,24 @@ def test_consolidate(call: Run) -> None:
     assert call("consolidate").stderr == "0 merged into 0\n"
     refused = call("consolidate", "--kind", "procedural")
     assert (refused.exit_code, "UNIMPLEMENTED" in refused.stderr) == (1, True)
+
+
+def test_sweep(run: Run, target: str) -> None:
+    room = ("--kind", "episodic", "-n", "capped", "--target", target)
+    for number in range(5):
+        run("put", "tea", "--key", f"k{number}", *room)
+    shown = document(run("sweep", "--dry-run", "-o", "json", "--target", target))
+    assert (shown["dry_run"], shown["failures"]) == (True, [])
+    cap = {"kind": "episodic", "cause": "max_items", "namespace": ["capped"]}
+    assert {**cap, "count": 3} in shown["rules"]
+    assert [each["ref"]["key"] for each in shown["examples"]] == ["k0", "k1", "k2"]
+    tried = run("sweep", "--dry-run", "--target", target)
+    assert "episodic  -n capped  k0   max_items" in tried.stdout
+    assert tried.stdout.endswith("3 would be deleted\n")
+    swept = run("sweep", "--target", target)
+    assert "episodic    max items  -n capped  3" in swept.stdout
+    assert (swept.exit_code, swept.stdout.splitlines()[-1]) == (0, "3 deleted")
+    assert run("count", *room).stdout == "2\n"
 
 
 def test_namespaces(run: Run, target: str, namespace: str) -> None:
@@ -326,6 +354,9 @@ def test_status(run: Run, target: str) -> None:
     assert [route["persistent"] for route in status["routes"]] == [True] * 3
     assert status["control"]["store"] == "embedded"
     assert status["control"]["shared"] is False
+    assert "the next sweep begins " in shown.stderr
+    sweeper = status["sweeper"]
+    assert (sweeper["on"], sweeper["interval_seconds"], sweeper["current"]) == (True, 300, None)
     healthy = run("status", "--healthy", "--target", target)
     assert (healthy.exit_code, healthy.output) == (0, "")
 
@@ -418,3 +449,30 @@ def test_a_reader_that_goes_away_is_no_crash(call: Run, target: str, namespace: 
         process.stdout.close()
         assert process.stderr.read() == ""
         process.wait(20)
+
+
+def test_status_tells_of_sweeps(run: Run, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Client(target) as client:
+        found = client.status()
+    failure = SweepFailure(Kind.SEMANTIC, Unavailable("the store is down"))
+    rule = SweepRule(Kind.EPISODIC, SweepCause.MAX_ITEMS, ("chat", "*"))
+    last = SweepRun(found.start_time, found.start_time, {rule: 7}, (failure,))
+    assert found.sweeper is not None
+    sweeper = dataclasses.replace(found.sweeper, last=last)
+    routes = {
+        Kind.SEMANTIC: dataclasses.replace(found[Kind.SEMANTIC], renewals=RenewalStatus(1, 2, 3))
+    }
+    said = dataclasses.replace(found, sweeper=sweeper, routes=routes)
+    monkeypatch.setattr(Client, "status", lambda _: said)
+    shown = run("status", "--target", target)
+    assert "deleted 7 episodic by max items in -n chat -n '*'" in shown.stderr
+    assert "the last sweep left semantic out: the store is down" in shown.stderr
+    assert "semantic: 2 renewals of a ttl failed" in shown.stderr
+    status = document(run("status", "--target", target, "-o", "json"))
+    assert status["sweeper"]["last"]["rules"] == [
+        {"kind": "episodic", "cause": "max_items", "namespace": ["chat", "*"], "count": 7}
+    ]
+    assert status["sweeper"]["last"]["failures"][0]["error"]["code"] == "UNAVAILABLE"
+    off = dataclasses.replace(sweeper, on=False)
+    said = dataclasses.replace(said, sweeper=off)
+    assert "the sweeper is off" in run("status", "--target", target).stderr

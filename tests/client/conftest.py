@@ -35,6 +35,7 @@ from memplane.v1 import (
     scan_pb2,
     search_pb2,
     statistics_pb2,
+    sweep_pb2,
 )
 from memplane.v1 import memory_service_pb2 as service
 
@@ -315,6 +316,29 @@ class Lifecycle(lifecycle_service_pb2_grpc.LifecycleServiceServicer):
         merged.ref.key = "merged"
         return response
 
+    def SweepMemories(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """One memory on each of two calls, and a kind left out on the second."""
+        self.gateway.arrive(request, context)
+        response = sweep_pb2.SweepMemoriesResponse()
+        rule = sweep_pb2.SweepRule(
+            kind=memory_pb2.KIND_EPISODIC,
+            cause=sweep_pb2.SWEEP_CAUSE_MAX_ITEMS,
+            namespace=["chat", "*"],
+        )
+        response.counts.add(rule=rule, count=1)
+        response.counts.add(count=7).rule.kind = 99  # type: ignore[assignment]
+        if request.dry_run:
+            example = response.examples.add(rule=rule)
+            example.ref.kind = memory_pb2.KIND_EPISODIC
+            example.ref.key = "second" if request.page_token else "first"
+        if request.page_token:
+            failure = response.failures.add(kind=memory_pb2.KIND_SEMANTIC)
+            failure.error.code = code_pb2.UNAVAILABLE
+            failure.error.reason = error_reason_pb2.ERROR_REASON_BACKEND_UNAVAILABLE
+        else:
+            response.next_page_token = "more"
+        return response
+
 
 class Admin(admin_service_pb2_grpc.AdminServiceServicer):
     def __init__(self, gateway: FakeGateway) -> None:
@@ -339,6 +363,15 @@ class Admin(admin_service_pb2_grpc.AdminServiceServicer):
             rows=-1,
             size_bytes=5,
             ping_us=1500,
+        ).renewals.failed = 2
+        response.sweeper.on = True
+        response.sweeper.interval_us = 1_500_000
+        response.sweeper.last.start_time.seconds = 10
+        response.sweeper.last.counts.add(
+            rule=sweep_pb2.SweepRule(
+                kind=memory_pb2.KIND_SEMANTIC, cause=sweep_pb2.SWEEP_CAUSE_EXPIRED
+            ),
+            count=3,
         )
         return response
 

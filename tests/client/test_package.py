@@ -38,6 +38,7 @@ from memplane.v1 import (
     lifecycle_service_pb2,
     memory_service_pb2,
     search_pb2,
+    sweep_pb2,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -188,6 +189,7 @@ def test_every_field_of_a_request_can_be_said() -> None:
         "PutMemoriesRequest": "puts request_id min_durability atomic",
         "UpdateMemoriesRequest": "updates request_id min_durability",
         "DeleteMemoriesRequest": "deletes request_id min_durability atomic",
+        "SweepMemoriesRequest": "dry_run page_token",
         "WriteResult": "ref outcome error etag revision create_time update_time expire_time "
         "searchable replayed durability replicas_acked visible",
         "SearchResult": "hits mode approximate filter notice truncated incomplete next_page_token",
@@ -197,6 +199,7 @@ def test_every_field_of_a_request_can_be_said() -> None:
         **search_pb2.DESCRIPTOR.message_types_by_name,
         **forget_pb2.DESCRIPTOR.message_types_by_name,
         **consolidate_pb2.DESCRIPTOR.message_types_by_name,
+        **sweep_pb2.DESCRIPTOR.message_types_by_name,
     }
     for name, words in said.items():
         assert {field.name for field in messages[name].fields} == set(words.split()), name

@@ -20,6 +20,7 @@ from memplane.v1 import (
     scan_pb2,
     search_pb2,
     statistics_pb2,
+    sweep_pb2,
     value_pb2,
 )
 from memplane.v1 import memory_service_pb2 as svc
@@ -217,6 +218,7 @@ def requests() -> dict[str, list[Message]]:
                 kinds=[messages.SEMANTIC], namespace=["a"], filter=full_filter()
             )
         ],
+        "SweepMemories": [sweep_pb2.SweepMemoriesRequest(dry_run=True)],
         "GetCapabilities": [admin_service_pb2.GetCapabilitiesRequest()],
         "GetStatus": [admin_service_pb2.GetStatusRequest()],
         "ListOutboxEntries": [

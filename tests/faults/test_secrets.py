@@ -21,6 +21,7 @@ from memplane.v1 import (
     purge_pb2,
     search_pb2,
     statistics_pb2,
+    sweep_pb2,
     value_pb2,
 )
 from memplane.v1 import memory_service_pb2 as svc
@@ -130,6 +131,7 @@ def _bad(text: str) -> dict[str, list[Message]]:
         "ConsolidateMemories": [merge],
         "ListNamespaces": [spaces],
         "GetStatistics": [figures],
+        "SweepMemories": [sweep_pb2.SweepMemoriesRequest(page_token=text)],
     }
 
 

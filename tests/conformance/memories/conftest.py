@@ -46,8 +46,10 @@ _MIDDLE = (
     "test_namespace_lists.py",
     "test_purging.py",
     "test_scanning.py",
+    "test_renewals.py",
     "test_search_pages.py",
     "test_statistics.py",
+    "test_sweeps.py",
 )
 """What the middle makes of a store's answers: as in _SEARCHES, a door adds little."""
 

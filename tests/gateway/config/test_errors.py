@@ -37,8 +37,8 @@ def write(text: str, name: str = "memplane.yaml") -> None:
             "routes: {procedural: {embedder: hash}}\n",
             (
                 "memplane.yaml:1: routes.procedural.embedder: unknown setting "
-                "(a procedural route has store, require_durability and on_backend_down, "
-                "and nothing else)"
+                "(a procedural route has store, require_durability, on_backend_down and "
+                "refresh_ttl, and nothing else)"
             ),
         ),
         (
@@ -201,6 +201,54 @@ def write(text: str, name: str = "memplane.yaml") -> None:
         (
             "outbox: {max_bytes: 1}\n",
             "memplane.yaml:1: outbox.max_bytes: should be at least 1048576",
+        ),
+        (
+            "retention:\n  - {kind: episodic, max_items: 5}\n  - {kind: semantic, max_item: 5}\n",
+            'memplane.yaml:3: retention.1.max_item: unknown setting (did you mean "max_items"?)',
+        ),
+        (
+            "retention: [{kind: semantic, namespace: [a]}]\n",
+            (
+                "memplane.yaml:1: retention.0: should say max_items, max_age_seconds or "
+                "max_idle_seconds"
+            ),
+        ),
+        (
+            "retention: [{kind: semantic, drop: oldest, max_age_seconds: 1}]\n",
+            (
+                "memplane.yaml:1: retention.0: drop says what goes first where there are more than "
+                "max_items: say that"
+            ),
+        ),
+        (
+            "retention: [{max_items: 5}]\n",
+            "memplane.yaml:1: retention.0.kind: is required",
+        ),
+        (
+            "retention: [{kind: semantic, namespace: [''], max_items: 5}]\n",
+            (
+                "memplane.yaml:1: retention.0.namespace: a label has 1 to 256 bytes of UTF-8 "
+                "without NUL"
+            ),
+        ),
+        (
+            'retention: [{kind: semantic, namespace: ["*"], max_items: 5}, {kind: semantic, namespace: ["*"], max_age_seconds: 6}]\n',
+            (
+                'memplane.yaml:1: retention: two policies for semantic memories in ["*"]: '
+                "make one of them"
+            ),
+        ),
+        (
+            "retention: {kind: semantic}\n",
+            "memplane.yaml:1: retention: should be a list",
+        ),
+        (
+            "sweep: {interval: 5}\n",
+            ('memplane.yaml:1: sweep.interval: unknown setting (did you mean "interval_seconds"?)'),
+        ),
+        (
+            "sweep: {interval_seconds: -1}\n",
+            "memplane.yaml:1: sweep.interval_seconds: should be at least 0.0",
         ),
         (
             "outbox: {max_age_seconds: 0}\n",

@@ -125,7 +125,10 @@ def test_what_is_wrong_is_said(index: str, expected: str, problems: Said) -> Non
 def test_key_values_have_no_such_index(problems: Said) -> None:
     write("routes: {procedural: {index: {a: bool}}}\n")
     (problem,) = problems()
-    assert "a procedural route has store, require_durability and on_backend_down" in problem
+    assert (
+        "a procedural route has store, require_durability, on_backend_down and refresh_ttl"
+        in problem
+    )
 
 
 # --- places -------------------------------------------------------------------------------------

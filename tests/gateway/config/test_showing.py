@@ -11,6 +11,7 @@ import yaml
 
 from memplane_gateway.config import RouteSettings, Settings, effective, json_schema, load
 from memplane_gateway.config.models import providers
+from memplane_gateway.config.retention import RetentionSettings
 
 CANARY = "canary-5f2a9c"
 Said = Callable[..., list[str]]
@@ -117,6 +118,9 @@ def test_the_documentation_names_every_setting_and_every_variable() -> None:
             path = [name, part] if part else [name]
             assert f"| `{'.'.join(path)}` |" in text
             assert f"`MEMPLANE_{'__'.join(path).upper()}`" in text
+    policies = (Path(__file__).parents[3] / "docs" / "retention.md").read_text()
+    for name in RetentionSettings.model_fields:
+        assert f"| `{name}` |" in policies
     for name in RouteSettings.model_fields:
         assert f"| `routes.KIND.{name}` |" in text
         assert f"`MEMPLANE_ROUTES__KIND__{name.upper()}`" in text

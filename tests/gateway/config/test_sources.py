@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from memplane_adapters.contract import Kind
 from memplane_gateway.config import ConfigError, Settings, load
+from memplane_gateway.memory.retention import Drop, Policy
 
 CANARY = "canary-5f2a9c"
 Said = Callable[..., list[str]]
@@ -128,6 +130,28 @@ def test_what_becomes_of_writes_while_a_store_is_down() -> None:
     assert said == ["spool", "spool", "reject"]
     assert (settings.outbox.max_bytes, settings.outbox.max_age_seconds) == (2 * 1024**2, 60.0)
     assert load(environ={}).outbox.max_bytes == 1024**2
+
+
+def test_how_long_memories_are_kept() -> None:
+    assert load(environ={}).retention == []
+    write(
+        "retention:\n"
+        '  - {kind: episodic, namespace: [chat, "*"], max_items: 500, drop: least_important}\n'
+        '  - {kind: Semantic, namespace: [a, "\\\\*"], max_age_seconds: 60, max_idle_seconds: 0.5}\n'
+        "sweep: {grace_seconds: 0}\n"
+        "routes: {procedural: {refresh_ttl: true}}\n"
+    )
+    settings = load(environ={"MEMPLANE_SWEEP__INTERVAL_SECONDS": "0"})
+    assert [each.policy for each in settings.retention] == [
+        Policy(Kind.EPISODIC, ("chat", None), max_items=500, drop=Drop.LEAST_IMPORTANT),
+        Policy(Kind.SEMANTIC, ("a", "*"), max_age=60_000_000, max_idle=500_000),
+    ]
+    assert (settings.sweep.interval_seconds, settings.sweep.grace_seconds) == (0.0, 0.0)
+    assert settings.routes.procedural.refresh_ttl
+    assert not settings.routes.semantic.refresh_ttl
+    given = '[{"kind": "procedural", "max_items": 5}]'
+    settings = load(environ={"MEMPLANE_RETENTION": given})
+    assert [each.policy for each in settings.retention] == [Policy(Kind.PROCEDURAL, max_items=5)]
 
 
 @pytest.mark.parametrize(

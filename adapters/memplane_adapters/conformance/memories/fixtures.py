@@ -81,9 +81,32 @@ def fresh_label() -> str:
     return f"case-{uuid.uuid4().hex}"
 
 
+KEPT = "suite-kept"
+"""The first label of namespaces for which the gateways of the suite have policies."""
+
+
 def settings_in(data_dir: Path) -> Settings:
-    """What the environment asks for, with its own state in a directory, listening anywhere."""
-    return load(overrides={"data_dir": str(data_dir), "listen": "127.0.0.1:0"})
+    """What the environment asks for, with its own state in a directory, listening anywhere.
+
+    Its policies are about namespaces that begin with KEPT and any one label; sweeps are asked for.
+    """
+    policies: dict[str, dict[str, object]] = {
+        "newest": {"max_items": 3},
+        "weightiest": {"max_items": 3, "drop": "least_important"},
+        "young": {"max_age_seconds": 3600},
+    }
+    return load(
+        overrides={
+            "data_dir": str(data_dir),
+            "listen": "127.0.0.1:0",
+            "sweep": {"interval_seconds": 0},
+            "retention": [
+                {"kind": kind, "namespace": [KEPT, "*", label], **policy}
+                for kind in ("semantic", "episodic", "procedural")
+                for label, policy in policies.items()
+            ],
+        }
+    )
 
 
 @asynccontextmanager
