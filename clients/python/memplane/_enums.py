@@ -149,6 +149,8 @@ class SweepCause(StrEnum):
     MAX_AGE = "max_age"
     MAX_IDLE = "max_idle"
     MAX_ITEMS = "max_items"
+    LEFTOVERS = "leftovers"
+    """No memory: a point of a further text that a write left which was killed."""
     UNKNOWN = "unknown"
     """A cause of a newer gateway."""
 

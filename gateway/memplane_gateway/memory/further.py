@@ -42,7 +42,8 @@ KINDS: Mapping[Kind, Kind] = {
 }
 """Of which kind the further texts of memories are."""
 
-_SWEPT_AT_ONCE = 500
+LOOKED_AT_ONCE = 500
+"""Points that a page of a sweep holds."""
 _ROOM = 2**62
 
 _log = logging.getLogger(__name__)
@@ -222,7 +223,7 @@ class FurtherTexts:
             return [], None
         # Expired ones too: a memory may have been renewed after them.
         among = replace(scope, kind=KINDS[scope.kind], alive_at=-(2**62))
-        page = await self._store.scan(Scan(scope=among, after=after, limit=_SWEPT_AT_ONCE))
+        page = await self._store.scan(Scan(scope=among, after=after, limit=LOOKED_AT_ONCE))
         return [self._decoded(row) for row in page.rows], page.next
 
     def _decoded(self, stored: Stored) -> FurtherText:

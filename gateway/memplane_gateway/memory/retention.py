@@ -27,6 +27,8 @@ class Cause(StrEnum):
     MAX_AGE = "max_age"
     MAX_IDLE = "max_idle"
     MAX_ITEMS = "max_items"
+    LEFTOVERS = "leftovers"
+    """No memory, but a point that a write left which was killed."""
 
 
 class Drop(StrEnum):
@@ -110,6 +112,8 @@ def tasks_of(policies: Iterable[Policy], kind: Kind, *, grace: int = 0) -> list[
         for policy in ours
         if policy.max_items is not None
     ]
+    if kind is not Kind.PROCEDURAL:  # which has no further texts
+        tasks.append(Task(kind, Cause.LEFTOVERS))
     return tasks
 
 

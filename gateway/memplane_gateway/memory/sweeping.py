@@ -19,12 +19,14 @@ from dataclasses import dataclass, field, replace
 from memplane_adapters.contract import Address, AnyOf, Cursor, Order, Scan, Scope
 from memplane_gateway.clock import Clock
 from memplane_gateway.deadline import is_late, remaining
+from memplane_gateway.memory import leftovers
 from memplane_gateway.memory.deleting import Deleter
 from memplane_gateway.memory.model import Record
 from memplane_gateway.memory.namespaces import behind
 from memplane_gateway.memory.planning import plan
 from memplane_gateway.memory.retention import Cause, Drop, Rank, Task, rank
 from memplane_gateway.memory.shelf import Shelf
+from memplane_gateway.memory.vector_shelf import VectorShelf
 from memplane_gateway.memory.walking import visit, walk
 
 BATCH_ROWS = 500
@@ -152,8 +154,10 @@ class ShelfSweeper:
             scope = Scope(tenant, task.kind, now - task.limit, expired=True)
 
             return await self._walk(Scan(scope=scope, after=after), None, part, toll)
-        scan = Scan(scope=task.query.selection.scope(tenant, now), after=after)
-        return await self._walk(scan, task, part, toll)
+        scope = task.query.selection.scope(tenant, now)
+        if task.cause is Cause.LEFTOVERS:
+            return await self._clear(scope, after, part, toll)
+        return await self._walk(Scan(scope=scope, after=after), task, part, toll)
 
     async def _walk(self, scan: Scan, task: Task | None, part: Slice, toll: Toll) -> Swept:
         """Delete what a walk finds; with a task only what it takes."""
@@ -181,6 +185,18 @@ class ShelfSweeper:
             if end.next is None or part.over:
                 return Swept(end.next is None, end.next)
             scan = replace(scan, after=end.next)
+
+    async def _clear(self, scope: Scope, after: Cursor | None, part: Slice, toll: Toll) -> Swept:
+        """Delete points of further texts that no memory claims; no part of a rehearsal."""
+        if not isinstance(self._shelf, VectorShelf) or part.rehearsal:
+            return Swept(over=True)
+        while True:
+            cleared = await leftovers.sweep(self._shelf, scope, after)
+            toll.count += cleared.deleted
+            part.budget -= leftovers.LOOKED_AT_ONCE
+            after = cleared.next
+            if after is None or part.over:
+                return Swept(after is None, after)
 
     async def _roll(
         self, tenant: str, task: Task, after: Cursor | None, part: Slice, toll: Toll

@@ -38,6 +38,10 @@ class _SweepCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SweepCause
     """It was last written longer ago than a policy keeps it."""
     SWEEP_CAUSE_MAX_ITEMS: _SweepCause.ValueType  # 4
     """There are more than a policy keeps."""
+    SWEEP_CAUSE_LEFTOVERS: _SweepCause.ValueType  # 5
+    """No memory goes, but a point of a further text that none claims: a write that
+    was killed has left it, and nobody has ever been shown it.
+    """
 
 class SweepCause(_SweepCause, metaclass=_SweepCauseEnumTypeWrapper):
     """SweepCause is why a memory goes."""
@@ -52,6 +56,10 @@ SWEEP_CAUSE_MAX_IDLE: SweepCause.ValueType  # 3
 """It was last written longer ago than a policy keeps it."""
 SWEEP_CAUSE_MAX_ITEMS: SweepCause.ValueType  # 4
 """There are more than a policy keeps."""
+SWEEP_CAUSE_LEFTOVERS: SweepCause.ValueType  # 5
+"""No memory goes, but a point of a further text that none claims: a write that
+was killed has left it, and nobody has ever been shown it.
+"""
 Global___SweepCause: _TypeAlias = SweepCause  # noqa: Y015
 
 @_typing.final
@@ -72,7 +80,7 @@ class SweepRule(_message.Message):
     @_builtins.property
     def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The policy's namespace as in the configuration: the first labels, "*" for
-        any one, and "\\*" for the label "*". Empty for EXPIRED, and for a policy of
+        any one, and "\\*" for the label "*". Empty for EXPIRED and LEFTOVERS, and for a policy of
         all namespaces.
         """
 
