@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from memplane_adapters.contract import Adapter, Capabilities, Op, Pushdown
-from memplane_gateway.memory.leases import coordinated
+from memplane_gateway.memory.write.leases import coordinated
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 README: Final = ROOT / "README.md"

@@ -29,8 +29,8 @@ from memplane_adapters.contract import (
     reached_of,
 )
 from memplane_gateway.clock import Clock
-from memplane_gateway.memory.shared_leases import SharedLeases, control_failure
 from memplane_gateway.memory.tokens import PageTokens
+from memplane_gateway.memory.write.shared_leases import SharedLeases, control_failure
 from memplane_gateway.outbox.entries import Limits, SpooledCodec
 from memplane_gateway.outbox.outbox import Outbox
 

@@ -37,8 +37,8 @@ from memplane_adapters.contract import (
 )
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason
-from memplane_gateway.memory.leases import needs_leases
-from memplane_gateway.memory.shared_leases import elapsed
+from memplane_gateway.memory.write.leases import needs_leases
+from memplane_gateway.memory.write.shared_leases import elapsed
 
 BEAT_SECONDS = 10.0
 SILENT_SECONDS = 30.0

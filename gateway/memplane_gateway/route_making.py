@@ -28,11 +28,11 @@ from memplane_gateway.embedders import Embedder, serving
 from memplane_gateway.layers import Layer, StackedKeyValueStore, StackedVectorStore, make_layers
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.further import KINDS
-from memplane_gateway.memory.leases import needs_leases
 from memplane_gateway.memory.memories import Memories
 from memplane_gateway.memory.questions import Mode
 from memplane_gateway.memory.shelf import KeyValueShelf, Shelf
 from memplane_gateway.memory.vector_shelf import VectorShelf
+from memplane_gateway.memory.write.leases import needs_leases
 from memplane_gateway.outbox.entries import Limits
 from memplane_gateway.outbox.outbox import Outbox
 from memplane_gateway.outbox.spooling import SpoolingMemories

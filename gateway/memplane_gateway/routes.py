@@ -30,9 +30,9 @@ from memplane_adapters.contract import (
 )
 from memplane_gateway.embedders import Embedder
 from memplane_gateway.errors import Code, MemplaneError, Reason, from_store, is_outage
-from memplane_gateway.memory.leases import coordinated
 from memplane_gateway.memory.memories import Memories
-from memplane_gateway.memory.renewing import Renewals
+from memplane_gateway.memory.write.leases import coordinated
+from memplane_gateway.memory.write.renewing import Renewals
 from memplane_gateway.outbox.outbox import Outbox
 from memplane_gateway.presence import Presence
 

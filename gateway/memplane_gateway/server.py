@@ -34,12 +34,12 @@ from memplane_gateway.interceptors import (
     intercepted,
 )
 from memplane_gateway.layers import StackedKeyValueStore, make_layers
-from memplane_gateway.memory.consolidating import Consolidation
-from memplane_gateway.memory.deleting import Progress
-from memplane_gateway.memory.ingests import IngestNotes
+from memplane_gateway.memory.calls.ingests import IngestNotes
+from memplane_gateway.memory.calls.once import OnceNotes, ProgressT
+from memplane_gateway.memory.calls.removals import RemovalNotes
+from memplane_gateway.memory.lifecycle.consolidating import Consolidation
+from memplane_gateway.memory.lifecycle.deleting import Progress
 from memplane_gateway.memory.model import Operation
-from memplane_gateway.memory.once import OnceNotes, ProgressT
-from memplane_gateway.memory.removals import RemovalNotes
 from memplane_gateway.notices import notices
 from memplane_gateway.route_making import (
     EX_CONFIG,

@@ -12,7 +12,7 @@ import asyncio
 
 from memplane_adapters.contract import Collection, StoreError, StoreReason, VectorStore
 from memplane_gateway.control import ControlStore, Place
-from memplane_gateway.memory.shared_leases import control_failure, elapsed
+from memplane_gateway.memory.write.shared_leases import control_failure, elapsed
 
 TRUSTED_SECONDS = 2.0
 """How long a gateway goes by having seen that there are no further texts."""

@@ -28,9 +28,9 @@ from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.memories import Memories
 from memplane_gateway.memory.model import Caller, Content, Must, Precondition, Put
 from memplane_gateway.memory.questions import Mode
-from memplane_gateway.memory.shared_leases import SharedLeases
 from memplane_gateway.memory.shelf import KeyValueShelf
 from memplane_gateway.memory.tokens import PageTokens
+from memplane_gateway.memory.write.shared_leases import SharedLeases
 from memplane_gateway.wire.records import ProtobufRecords
 
 CALLER = Caller()

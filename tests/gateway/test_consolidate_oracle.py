@@ -15,7 +15,7 @@ from tests.gateway.shelved import CALLER, HOUR, KIND, Shelved
 from tests.thorough import THOROUGH
 
 from memplane_adapters.contract import Condition, Op, Value
-from memplane_gateway.memory import consolidating, duplicates
+from memplane_gateway.memory.lifecycle import consolidating, duplicates
 from memplane_gateway.memory.model import Expiry, Record, Removal
 from memplane_gateway.memory.questions import Consolidate, Consolidated, Group, Selection
 

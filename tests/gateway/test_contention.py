@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests.gateway.flaky import House, address, caller
 
-from memplane_gateway.memory import writing
 from memplane_gateway.memory.model import Outcome, Update
+from memplane_gateway.memory.write import writing
 
 WRITERS = 64
 

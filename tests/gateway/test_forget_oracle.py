@@ -13,7 +13,7 @@ from tests.gateway.shelved import CALLER, HOUR, KIND, Shelved
 from tests.thorough import THOROUGH
 
 from memplane_adapters.contract import Condition, Op
-from memplane_gateway.memory import deleting
+from memplane_gateway.memory.lifecycle import deleting
 from memplane_gateway.memory.questions import Forget, Forgotten, Selection
 
 HOURS = st.integers(0, 6)

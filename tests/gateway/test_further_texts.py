@@ -32,16 +32,16 @@ from memplane_gateway import text_rooms
 from memplane_gateway.analysis import Analyzer
 from memplane_gateway.control import Place
 from memplane_gateway.errors import MemplaneError
-from memplane_gateway.memory import leftovers
 from memplane_gateway.memory.embedding import TextVectors
+from memplane_gateway.memory.lifecycle import leftovers
+from memplane_gateway.memory.lifecycle.retention import Cause, Task
+from memplane_gateway.memory.lifecycle.sweeping import Slice, Toll
 from memplane_gateway.memory.model import (
     Content,
     Outcome,
     Put,
     Removal,
 )
-from memplane_gateway.memory.retention import Cause, Task
-from memplane_gateway.memory.sweeping import Slice, Toll
 from memplane_gateway.outbox import replay
 from memplane_gateway.outbox.entries import Limits
 from memplane_gateway.outbox.spooling import SpoolingMemories

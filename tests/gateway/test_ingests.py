@@ -16,7 +16,7 @@ from memplane_adapters.contract import StoreError, StoreReason
 from memplane_adapters.embedded import EmbeddedSettings
 from memplane_adapters.embedded.database import Database
 from memplane_gateway.control import ControlStore
-from memplane_gateway.memory.ingests import IngestNotes
+from memplane_gateway.memory.calls.ingests import IngestNotes
 from memplane_gateway.memory.model import Caller
 
 BATCH = 5

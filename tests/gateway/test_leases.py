@@ -21,10 +21,10 @@ from memplane_adapters.contract import (
 )
 from memplane_gateway.deadline import set_deadline
 from memplane_gateway.errors import Code, MemplaneError, Reason
-from memplane_gateway.memory import leases
-from memplane_gateway.memory.leases import Leases, Unbound, coordinated, turns_for
 from memplane_gateway.memory.memories import Memories
 from memplane_gateway.memory.model import Must, Outcome, Precondition, Removal, Update, Written
+from memplane_gateway.memory.write import leases
+from memplane_gateway.memory.write.leases import Leases, Unbound, coordinated, turns_for
 from memplane_gateway.wire.records import ProtobufRecords
 
 WRITERS = 64

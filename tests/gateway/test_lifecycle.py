@@ -13,11 +13,11 @@ from tests.gateway.shelved import CALLER, KIND, Shelved
 
 from memplane_adapters.contract import Delete, Kind, StoreError, StoreReason, WriteResult
 from memplane_gateway.errors import Code, MemplaneError, Reason
-from memplane_gateway.memory import consolidating, deleting
-from memplane_gateway.memory.consolidating import Consolidation
-from memplane_gateway.memory.deleting import Progress
+from memplane_gateway.memory.calls.once import OnceNotes
+from memplane_gateway.memory.lifecycle import consolidating, deleting
+from memplane_gateway.memory.lifecycle.consolidating import Consolidation
+from memplane_gateway.memory.lifecycle.deleting import Progress
 from memplane_gateway.memory.model import Operation
-from memplane_gateway.memory.once import OnceNotes
 from memplane_gateway.memory.questions import (
     Consolidate,
     Consolidated,

@@ -20,8 +20,8 @@ from tests.thorough import THOROUGH
 
 from memplane_adapters.contract import StoreError
 from memplane_gateway.errors import MemplaneError, is_ambiguous
-from memplane_gateway.memory import leases
 from memplane_gateway.memory.model import Outcome, Removal, Update, Written
+from memplane_gateway.memory.write import leases
 
 KEYS = "abc"
 MISSING = None

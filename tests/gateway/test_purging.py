@@ -11,10 +11,10 @@ from tests.gateway.flaky import House, caller, emptied, refusal
 
 from memplane_adapters.contract import Kind, StoreReason
 from memplane_gateway.errors import Code, MemplaneError, Reason, is_ambiguous
-from memplane_gateway.memory import deleting
-from memplane_gateway.memory.deleting import Progress
+from memplane_gateway.memory.calls.once import OnceNotes
+from memplane_gateway.memory.lifecycle import deleting
+from memplane_gateway.memory.lifecycle.deleting import Progress
 from memplane_gateway.memory.model import Caller, Operation
-from memplane_gateway.memory.once import OnceNotes
 from memplane_gateway.memory.questions import NamespaceQuery, Purge, Purged, Selection
 from memplane_gateway.outbox import replay
 

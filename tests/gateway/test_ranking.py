@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memplane_adapters.contract import RELEVANCE_DIGITS, Vector, cosine_relevance
-from memplane_gateway.memory.diversity import diversified
-from memplane_gateway.memory.fusion import fused, ranks
 from memplane_gateway.memory.questions import Weights
-from memplane_gateway.memory.weights import importance, recency, weighted
+from memplane_gateway.memory.search.diversity import diversified
+from memplane_gateway.memory.search.fusion import fused, ranks
+from memplane_gateway.memory.search.weights import importance, recency, weighted
 
 shares = st.floats(0.0, 1.0)
 rank = st.none() | st.integers(1, 2000)

@@ -14,15 +14,15 @@ from memplane_adapters.embedded import ADAPTER, EmbeddedSettings
 from memplane_adapters.embedded.key_value_store import EmbeddedKeyValueStore
 from memplane_gateway.clock import Clock, wall_micros
 from memplane_gateway.layers import StackedKeyValueStore, make_layers
-from memplane_gateway.memory import renewing
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.memories import Memories
 from memplane_gateway.memory.model import Expiry, Memory, Must, Precondition, Update
 from memplane_gateway.memory.questions import Mode, Search, Selection
-from memplane_gateway.memory.renewing import Renewals
-from memplane_gateway.memory.shared_leases import SharedLeases
 from memplane_gateway.memory.shelf import KeyValueShelf
 from memplane_gateway.memory.tokens import PageTokens
+from memplane_gateway.memory.write import renewing
+from memplane_gateway.memory.write.renewing import Renewals
+from memplane_gateway.memory.write.shared_leases import SharedLeases
 
 SECOND = 1_000_000
 TTL = 100 * SECOND

@@ -28,9 +28,10 @@ from memplane_gateway.clock import Clock, wall_micros
 from memplane_gateway.control import ControlStore
 from memplane_gateway.errors import Code, MemplaneError, Reason, is_ambiguous
 from memplane_gateway.layers import StackedKeyValueStore, make_layers
-from memplane_gateway.memory import idempotency
+from memplane_gateway.memory.calls import idempotency
+from memplane_gateway.memory.calls.idempotency import Running
+from memplane_gateway.memory.calls.removals import RemovalNotes
 from memplane_gateway.memory.embedding import TextVectors
-from memplane_gateway.memory.idempotency import Running
 from memplane_gateway.memory.memories import Memories
 from memplane_gateway.memory.model import (
     Caller,
@@ -45,7 +46,6 @@ from memplane_gateway.memory.model import (
     Written,
 )
 from memplane_gateway.memory.questions import Mode
-from memplane_gateway.memory.removals import RemovalNotes
 from memplane_gateway.memory.shelf import KeyValueShelf
 from memplane_gateway.memory.tokens import PageTokens
 from memplane_gateway.wire.records import ProtobufRecords

@@ -35,10 +35,10 @@ from memplane_adapters.embedded.key_value_store import CAPABILITIES, EmbeddedKey
 from memplane_gateway.clock import Clock, wall_micros
 from memplane_gateway.deadline import set_deadline
 from memplane_gateway.errors import Code, MemplaneError, Reason
-from memplane_gateway.memory import leases, shared_leases
 from memplane_gateway.memory.memories import Memories
 from memplane_gateway.memory.model import Outcome, Removal, Update, Written
-from memplane_gateway.memory.shared_leases import Grant, SharedLeases
+from memplane_gateway.memory.write import leases, shared_leases
+from memplane_gateway.memory.write.shared_leases import Grant, SharedLeases
 
 WRITERS = 32
 LONG = 3600.0

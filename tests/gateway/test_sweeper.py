@@ -20,7 +20,7 @@ from memplane_adapters.embedded.key_value_store import EmbeddedKeyValueStore
 from memplane_gateway.clock import Clock
 from memplane_gateway.config import load
 from memplane_gateway.control import ControlStore
-from memplane_gateway.memory import sweeping
+from memplane_gateway.memory.lifecycle import sweeping
 from memplane_gateway.routes import RouteState
 from memplane_gateway.server import Gateway
 from memplane_gateway.sweeper import turn as turn_module

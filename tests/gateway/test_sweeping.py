@@ -23,11 +23,11 @@ from memplane_adapters.contract import Kind as StoredKind
 from memplane_adapters.contract import Page, Scan, Scope
 from memplane_gateway.config import load
 from memplane_gateway.errors import MemplaneError, Reason
-from memplane_gateway.memory import sweeping
+from memplane_gateway.memory.lifecycle import sweeping
+from memplane_gateway.memory.lifecycle.retention import Cause, Drop, Pattern, Policy, Task, tasks_of
+from memplane_gateway.memory.lifecycle.sweeping import Slice, Toll
 from memplane_gateway.memory.memories import Memories
 from memplane_gateway.memory.model import Expiry, Removal
-from memplane_gateway.memory.retention import Cause, Drop, Pattern, Policy, Task, tasks_of
-from memplane_gateway.memory.sweeping import Slice, Toll
 from memplane_gateway.server import Gateway
 
 HOUR = 3_600_000_000

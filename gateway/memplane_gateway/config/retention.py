@@ -18,7 +18,7 @@ from pydantic import (
 
 from memplane_adapters.contract import Kind
 from memplane_gateway.limits import LABEL_BYTES, NAMESPACE_LABELS
-from memplane_gateway.memory.retention import Drop, Pattern, Policy
+from memplane_gateway.memory.lifecycle.retention import Drop, Pattern, Policy
 
 _MOST_POLICIES: Final = 256
 _MOST_SECONDS: Final = 100 * 366 * 86_400.0

@@ -9,14 +9,16 @@ from memplane_adapters.contract import Address, Cursor, StoreError
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason
 from memplane_gateway.limits import REPLY_BYTES
-from memplane_gateway.memory.consolidating import Consolidation, Consolidator
-from memplane_gateway.memory.deleting import Deleter, Progress
 from memplane_gateway.memory.embedding import TextVectors
-from memplane_gateway.memory.forgetting import Forgetter
+from memplane_gateway.memory.lifecycle.consolidating import Consolidation, Consolidator
+from memplane_gateway.memory.lifecycle.deleting import Deleter, Progress
+from memplane_gateway.memory.lifecycle.forgetting import Forgetter
+from memplane_gateway.memory.lifecycle.purging import Purger
+from memplane_gateway.memory.lifecycle.retention import Task
+from memplane_gateway.memory.lifecycle.sweeping import ShelfSweeper, Slice, Swept, Toll
 from memplane_gateway.memory.listing import Lister
 from memplane_gateway.memory.model import Caller, Memory, Put, Removal, Update, Written
 from memplane_gateway.memory.namespaces import NamespaceLister
-from memplane_gateway.memory.purging import Purger
 from memplane_gateway.memory.questions import (
     Consolidate,
     Consolidated,
@@ -35,15 +37,13 @@ from memplane_gateway.memory.questions import (
     Selection,
     Statistics,
 )
-from memplane_gateway.memory.renewing import Renewals, Renewer
-from memplane_gateway.memory.retention import Task
-from memplane_gateway.memory.searching import Searcher, auto_mode
-from memplane_gateway.memory.shared_leases import SharedLeases
+from memplane_gateway.memory.search.searching import Searcher, auto_mode
 from memplane_gateway.memory.shelf import Shelf, memory_of
 from memplane_gateway.memory.statistics import Statistician
-from memplane_gateway.memory.sweeping import ShelfSweeper, Slice, Swept, Toll
 from memplane_gateway.memory.tokens import PageTokens
-from memplane_gateway.memory.writing import Writer
+from memplane_gateway.memory.write.renewing import Renewals, Renewer
+from memplane_gateway.memory.write.shared_leases import SharedLeases
+from memplane_gateway.memory.write.writing import Writer
 
 _FIRST_ROWS = 64
 

@@ -34,8 +34,8 @@ from memplane_adapters.contract import (
 from memplane_gateway.memory.further import (
     TextCodec,
 )
-from memplane_gateway.memory.leases import needs_leases
 from memplane_gateway.memory.model import Content, FurtherVectors, Memory, Record
+from memplane_gateway.memory.write.leases import needs_leases
 from memplane_gateway.pacing import paced
 
 _FLOAT_BYTES = 4

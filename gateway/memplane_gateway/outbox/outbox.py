@@ -27,9 +27,9 @@ from memplane_adapters.contract import (
 from memplane_gateway.clock import Clock
 from memplane_gateway.deadline import set_deadline
 from memplane_gateway.errors import Code, MemplaneError, Reason
-from memplane_gateway.memory.leases import Leases
 from memplane_gateway.memory.model import Record
-from memplane_gateway.memory.shared_leases import control_failure
+from memplane_gateway.memory.write.leases import Leases
+from memplane_gateway.memory.write.shared_leases import control_failure
 from memplane_gateway.outbox.entries import (
     ROOM_BYTES,
     Death,

@@ -16,13 +16,13 @@ from memplane_adapters.contract import (
 )
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason, from_store
+from memplane_gateway.memory.calls.idempotency import TOKENS, reused
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.further import RowDelete
-from memplane_gateway.memory.idempotency import TOKENS, reused
-from memplane_gateway.memory.leases import Turn
 from memplane_gateway.memory.model import Outcome, Record, WriteToken, Written
 from memplane_gateway.memory.shelf import Row, RowWrite, Shelf
-from memplane_gateway.memory.writing import Writer, stands_in_nobodys_way
+from memplane_gateway.memory.write.leases import Turn
+from memplane_gateway.memory.write.writing import Writer, stands_in_nobodys_way
 from memplane_gateway.outbox.entries import Death, Fate, Spooled
 
 

@@ -9,12 +9,13 @@ from dataclasses import replace
 from memplane_adapters.contract import Address, Cursor, Delete, Scope, StoreError
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason, is_outage
-from memplane_gateway.memory.consolidating import Consolidation
-from memplane_gateway.memory.deleting import Progress
 from memplane_gateway.memory.embedding import TextVectors
+from memplane_gateway.memory.lifecycle.consolidating import Consolidation
+from memplane_gateway.memory.lifecycle.deleting import Progress
+from memplane_gateway.memory.lifecycle.retention import Task
+from memplane_gateway.memory.lifecycle.sweeping import Slice, Swept, Toll
 from memplane_gateway.memory.memories import Memories, Standing, too_large
 from memplane_gateway.memory.model import Caller, Memory, Outcome, Put, Removal, Update, Written
-from memplane_gateway.memory.preconditions import refusal
 from memplane_gateway.memory.questions import (
     Consolidate,
     Consolidated,
@@ -33,11 +34,10 @@ from memplane_gateway.memory.questions import (
     Selection,
     Statistics,
 )
-from memplane_gateway.memory.retention import Task
 from memplane_gateway.memory.shelf import Shelf, alive_row, memory_of
-from memplane_gateway.memory.sweeping import Slice, Swept, Toll
 from memplane_gateway.memory.tokens import PageTokens
-from memplane_gateway.memory.writing import (
+from memplane_gateway.memory.write.preconditions import refusal
+from memplane_gateway.memory.write.writing import (
     Writer,
     all_refused,
     there_for,

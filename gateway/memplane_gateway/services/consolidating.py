@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from memplane.v1 import consolidate_pb2 as pb
-from memplane_gateway.memory.consolidating import Consolidation
-from memplane_gateway.memory.idempotency import Running
+from memplane_gateway.memory.calls.idempotency import Running
+from memplane_gateway.memory.calls.once import OnceNotes
+from memplane_gateway.memory.lifecycle.consolidating import Consolidation
 from memplane_gateway.memory.model import Caller
-from memplane_gateway.memory.once import OnceNotes
 from memplane_gateway.memory.questions import Consolidated
 from memplane_gateway.routes import Router
 from memplane_gateway.services.once import OnceCalls, check

@@ -8,13 +8,13 @@ from dataclasses import replace
 from memplane.v1 import memory_service_pb2 as pb
 from memplane_gateway import limits
 from memplane_gateway.clock import Clock
-from memplane_gateway.memory.deleting import Progress
-from memplane_gateway.memory.idempotency import Running
-from memplane_gateway.memory.ingests import IngestNotes
+from memplane_gateway.memory.calls.idempotency import Running
+from memplane_gateway.memory.calls.ingests import IngestNotes
+from memplane_gateway.memory.calls.once import OnceNotes
+from memplane_gateway.memory.calls.removals import RemovalNotes
+from memplane_gateway.memory.lifecycle.deleting import Progress
 from memplane_gateway.memory.model import Caller, Memory, Operation, Removal, Written
-from memplane_gateway.memory.once import OnceNotes
 from memplane_gateway.memory.questions import Found, Search
-from memplane_gateway.memory.removals import RemovalNotes
 from memplane_gateway.pacing import paced
 from memplane_gateway.routes import Router
 from memplane_gateway.services.calls import (

@@ -8,9 +8,9 @@ from typing import Generic, TypeAlias
 
 from memplane.v1 import consolidate_pb2, forget_pb2, purge_pb2
 from memplane_gateway import limits
-from memplane_gateway.memory.idempotency import Running
+from memplane_gateway.memory.calls.idempotency import Running
+from memplane_gateway.memory.calls.once import OnceNotes, ProgressT, ReceiptT
 from memplane_gateway.memory.model import Caller
-from memplane_gateway.memory.once import OnceNotes, ProgressT, ReceiptT
 from memplane_gateway.routes import Route, durability_refusal
 from memplane_gateway.services.calls import Translated, know_durability, read_min_durability
 from memplane_gateway.wire.questions import question_hash

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from memplane.v1 import purge_pb2 as pb
-from memplane_gateway.memory.deleting import Progress
-from memplane_gateway.memory.idempotency import Running
+from memplane_gateway.memory.calls.idempotency import Running
+from memplane_gateway.memory.calls.once import OnceNotes
+from memplane_gateway.memory.lifecycle.deleting import Progress
 from memplane_gateway.memory.model import Caller
-from memplane_gateway.memory.once import OnceNotes
 from memplane_gateway.memory.questions import Purged
 from memplane_gateway.routes import Router
 from memplane_gateway.services.once import OnceCalls, check

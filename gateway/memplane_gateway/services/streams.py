@@ -10,8 +10,8 @@ from memplane_adapters.contract import Address, Durability
 from memplane_gateway import limits
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, invalid
-from memplane_gateway.memory.idempotency import Running
-from memplane_gateway.memory.ingests import IngestNotes
+from memplane_gateway.memory.calls.idempotency import Running
+from memplane_gateway.memory.calls.ingests import IngestNotes
 from memplane_gateway.memory.model import Caller, Operation, Put
 from memplane_gateway.pacing import paced
 from memplane_gateway.routes import Router

@@ -4,5 +4,5 @@
 - `turn`: of gateways that share a control store, one sweeps at a time; it remembers the last sweep, too.
 - `sweeper`: slice after slice, in the background or when somebody asks for one.
 
-What a slice does to a shelf is `memory.sweeping`.
+What a slice does to a shelf is `memory.lifecycle.sweeping`.
 """

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from memplane_adapters.contract import Address, Cursor, Kind
 from memplane_gateway.errors import Code, MemplaneError, Reason
-from memplane_gateway.memory.retention import Cause, Pattern, Task
+from memplane_gateway.memory.lifecycle.retention import Cause, Pattern, Task
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ from memplane_adapters.contract import Cursor, Kind, StoreError, StoreReason
 from memplane_gateway.clock import Clock
 from memplane_gateway.deadline import within
 from memplane_gateway.errors import Code, MemplaneError, Reason
+from memplane_gateway.memory.calls.notes import Notebook
+from memplane_gateway.memory.lifecycle.retention import Cause, Policy, Task, tasks_of
+from memplane_gateway.memory.lifecycle.sweeping import Slice, Swept, Toll
 from memplane_gateway.memory.model import Caller
-from memplane_gateway.memory.notes import Notebook
-from memplane_gateway.memory.retention import Cause, Policy, Task, tasks_of
-from memplane_gateway.memory.shared_leases import control_failure
-from memplane_gateway.memory.sweeping import Slice, Swept, Toll
 from memplane_gateway.memory.tokens import PageTokens, Position
+from memplane_gateway.memory.write.shared_leases import control_failure
 from memplane_gateway.routes import Router
 from memplane_gateway.sweeper.run import Failure, Place, Rule, Run, Standing
 from memplane_gateway.sweeper.turn import LEASE_SECONDS, Turn

@@ -3,7 +3,7 @@
 One note in the control store names who sweeps. Who does, writes it anew all the time. A gateway that sees
 the same note for `LEASE_SECONDS` of its own clock takes the turn of one that has died: no two clocks are
 compared. Where a gateway that was only slow goes on, both sweep for a moment, which deletes nothing that
-one alone would not delete (see `memory.sweeping`).
+one alone would not delete (see `memory.lifecycle.sweeping`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from memplane_adapters.contract import Address, Kind, StoreError, StoreReason
 from memplane_gateway.clock import Clock
-from memplane_gateway.memory.notes import Notebook
+from memplane_gateway.memory.calls.notes import Notebook
 from memplane_gateway.sweeper.run import Run
 
 LEASE_SECONDS = 30.0

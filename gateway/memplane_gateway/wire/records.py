@@ -13,8 +13,8 @@ from google.protobuf.message import DecodeError
 from memplane_adapters.contract import Address, EmbeddingIdentity
 from memplane_gateway.clock import micros_of
 from memplane_gateway.generated.memplane.storage.v1 import record_pb2 as pb
+from memplane_gateway.memory.calls.idempotency import TOKENS, KeptTokens
 from memplane_gateway.memory.further import FurtherText
-from memplane_gateway.memory.idempotency import TOKENS, KeptTokens
 from memplane_gateway.memory.model import (
     ABSENT,
     Content,

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterable
 
 from memplane.v1 import sweep_pb2 as pb
-from memplane_gateway.memory.renewing import Renewals
-from memplane_gateway.memory.retention import Cause, Pattern
+from memplane_gateway.memory.lifecycle.retention import Cause, Pattern
+from memplane_gateway.memory.write.renewing import Renewals
 from memplane_gateway.sweeper.run import Failure, Rule, Run, Standing
 from memplane_gateway.wire.memories import KIND_NUMBERS, write_ref
 from memplane_gateway.wire.replies import reason_number

@@ -10,7 +10,7 @@ import pytest
 
 from memplane_adapters.contract import Kind
 from memplane_gateway.config import ConfigError, Settings, load
-from memplane_gateway.memory.retention import Drop, Policy
+from memplane_gateway.memory.lifecycle.retention import Drop, Policy
 
 CANARY = "canary-5f2a9c"
 Said = Callable[..., list[str]]

@@ -12,8 +12,8 @@ from typing import Generic, Protocol, TypeVar
 from memplane_adapters.contract import StoreError
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import MemplaneError, is_ambiguous
+from memplane_gateway.memory.calls.notes import CallNotes, Notebook
 from memplane_gateway.memory.model import Caller, Operation
-from memplane_gateway.memory.notes import CallNotes, Notebook
 
 
 class Resumable(Protocol):

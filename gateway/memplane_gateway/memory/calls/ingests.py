@@ -15,10 +15,10 @@ import logging
 
 from memplane_adapters.contract import Address, Kind, StoreError
 from memplane_gateway.clock import Clock
-from memplane_gateway.memory.idempotency import REMEMBERED_MICROS
+from memplane_gateway.memory.calls.idempotency import REMEMBERED_MICROS
+from memplane_gateway.memory.calls.notes import Notebook
+from memplane_gateway.memory.calls.sweeps import NoteSweep
 from memplane_gateway.memory.model import Caller
-from memplane_gateway.memory.notes import Notebook
-from memplane_gateway.memory.sweeps import NoteSweep
 
 _NAMESPACE = ("ingests",)
 _NOTE_SECONDS = 1.0

@@ -22,14 +22,14 @@ from memplane_adapters.contract import (
 )
 from memplane_gateway.clock import Clock, micros_of
 from memplane_gateway.errors import MemplaneError
-from memplane_gateway.memory.decay import born, decayed_importance
-from memplane_gateway.memory.deleting import Deleter, Progress, broken_off
+from memplane_gateway.memory.lifecycle.decay import born, decayed_importance
+from memplane_gateway.memory.lifecycle.deleting import Deleter, Progress, broken_off
 from memplane_gateway.memory.model import Caller, Record
 from memplane_gateway.memory.planning import plan
 from memplane_gateway.memory.questions import FilterReport, Forget, Forgotten, ForgottenMemory
+from memplane_gateway.memory.search.weights import UNSAID_IMPORTANCE
 from memplane_gateway.memory.shelf import Shelf, fields_of
 from memplane_gateway.memory.tokens import PageTokens, Position
-from memplane_gateway.memory.weights import UNSAID_IMPORTANCE
 
 TOLD = 100
 """Memories that a receipt names."""

@@ -16,8 +16,13 @@ from memplane_adapters.contract import Address, Cursor, Order, Query, Scan, Stor
 from memplane_gateway.clock import Clock
 from memplane_gateway.deadline import is_late, remaining
 from memplane_gateway.errors import Code, MemplaneError, unimplemented
-from memplane_gateway.memory.deleting import Deleter, broken_off, decoded_cursor, encoded_cursor
-from memplane_gateway.memory.duplicates import Duplicates, Near, near_of
+from memplane_gateway.memory.lifecycle.deleting import (
+    Deleter,
+    broken_off,
+    decoded_cursor,
+    encoded_cursor,
+)
+from memplane_gateway.memory.lifecycle.duplicates import Duplicates, Near, near_of
 from memplane_gateway.memory.model import (
     NEVER,
     Caller,
@@ -29,12 +34,12 @@ from memplane_gateway.memory.model import (
 )
 from memplane_gateway.memory.planning import plan
 from memplane_gateway.memory.questions import Consolidate, Consolidated, Group
+from memplane_gateway.memory.search.weights import importance
 from memplane_gateway.memory.shelf import Shelf, etag_of
 from memplane_gateway.memory.tokens import PageTokens, Position
 from memplane_gateway.memory.vector_shelf import VectorShelf
 from memplane_gateway.memory.walking import cursor_of, walk
-from memplane_gateway.memory.weights import importance
-from memplane_gateway.memory.writing import Writer
+from memplane_gateway.memory.write.writing import Writer
 
 COMPARED = 1000
 """Memories whose neighbours a call looks up."""

@@ -19,12 +19,12 @@ from dataclasses import dataclass, field, replace
 from memplane_adapters.contract import Address, AnyOf, Cursor, Order, Scan, Scope
 from memplane_gateway.clock import Clock
 from memplane_gateway.deadline import is_late, remaining
-from memplane_gateway.memory import leftovers
-from memplane_gateway.memory.deleting import Deleter
+from memplane_gateway.memory.lifecycle import leftovers
+from memplane_gateway.memory.lifecycle.deleting import Deleter
+from memplane_gateway.memory.lifecycle.retention import Cause, Drop, Rank, Task, rank
 from memplane_gateway.memory.model import Record
 from memplane_gateway.memory.namespaces import behind
 from memplane_gateway.memory.planning import plan
-from memplane_gateway.memory.retention import Cause, Drop, Rank, Task, rank
 from memplane_gateway.memory.shelf import Shelf
 from memplane_gateway.memory.vector_shelf import VectorShelf
 from memplane_gateway.memory.walking import visit, walk

@@ -26,9 +26,9 @@ from memplane_adapters.contract import (
 )
 from memplane_gateway.limits import SCAN_BYTES
 from memplane_gateway.memory.model import Record
+from memplane_gateway.memory.search.weights import importance
 from memplane_gateway.memory.shelf import Row, fields_of, open_row
 from memplane_gateway.memory.vector_shelf import VectorShelf
-from memplane_gateway.memory.weights import importance
 from memplane_gateway.pacing import paced
 
 _FIRST_HITS = 8

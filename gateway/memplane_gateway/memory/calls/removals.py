@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import MemplaneError, is_ambiguous
+from memplane_gateway.memory.calls.notes import CallNotes, Notebook
 from memplane_gateway.memory.model import Caller, Operation, Outcome, Removal, Written
-from memplane_gateway.memory.notes import CallNotes, Notebook
 
 _OUTCOMES = {Outcome.DELETED: "d", Outcome.MISSING: "m", Outcome.SPOOLED: "s"}
 _UNKNOWN = "-"

@@ -23,10 +23,10 @@ from memplane_adapters.contract import Address, StoreError, WriteStatus
 from memplane_gateway.clock import Clock
 from memplane_gateway.deadline import within
 from memplane_gateway.errors import MemplaneError, from_store
-from memplane_gateway.memory.leases import Turn
 from memplane_gateway.memory.model import Outcome, Record, Written
 from memplane_gateway.memory.shelf import Row, RowWrite, Shelf
-from memplane_gateway.memory.writing import Writer
+from memplane_gateway.memory.write.leases import Turn
+from memplane_gateway.memory.write.writing import Writer
 
 WAITING = 1_000
 """Most memories that wait for it."""

@@ -21,12 +21,12 @@ from memplane_gateway.clock import Clock
 from memplane_gateway.deadline import is_late, remaining
 from memplane_gateway.errors import MemplaneError, from_store
 from memplane_gateway.memory.further import RowDelete
-from memplane_gateway.memory.leases import Turn, needs_leases
 from memplane_gateway.memory.model import Outcome, Record, Written
 from memplane_gateway.memory.questions import ForgottenMemory
 from memplane_gateway.memory.shelf import Row, Shelf
 from memplane_gateway.memory.walking import walk
-from memplane_gateway.memory.writing import Writer
+from memplane_gateway.memory.write.leases import Turn, needs_leases
+from memplane_gateway.memory.write.writing import Writer
 
 _ROWS = 500
 """Rows that are deleted at once."""

@@ -10,7 +10,11 @@ from memplane_gateway.clock import Clock
 from memplane_gateway.embedders import Role
 from memplane_gateway.errors import Code, MemplaneError, Reason, Violation, invalid, unimplemented
 from memplane_gateway.limits import MAX_PAGE_ITEMS, SCAN_BYTES
-from memplane_gateway.memory.candidates import (
+from memplane_gateway.memory.embedding import TextVectors
+from memplane_gateway.memory.model import Caller
+from memplane_gateway.memory.planning import Plan, plan
+from memplane_gateway.memory.questions import Found, FoundMemory, Mode, Parts, Search
+from memplane_gateway.memory.search.candidates import (
     DEPTH,
     Candidate,
     Candidates,
@@ -20,12 +24,8 @@ from memplane_gateway.memory.candidates import (
     gather_both,
     is_below,
 )
-from memplane_gateway.memory.diversity import diversified
-from memplane_gateway.memory.embedding import TextVectors
-from memplane_gateway.memory.fusion import MEANINGLESS_SHARE, VECTOR_SHARE, ranks
-from memplane_gateway.memory.model import Caller
-from memplane_gateway.memory.planning import Plan, plan
-from memplane_gateway.memory.questions import Found, FoundMemory, Mode, Parts, Search
+from memplane_gateway.memory.search.diversity import diversified
+from memplane_gateway.memory.search.fusion import MEANINGLESS_SHARE, VECTOR_SHARE, ranks
 from memplane_gateway.memory.shelf import Shelf, alive_row, memory_of
 from memplane_gateway.memory.tokens import PageTokens, SearchPosition
 from memplane_gateway.memory.vector_shelf import VectorShelf

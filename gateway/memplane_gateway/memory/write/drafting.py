@@ -9,7 +9,7 @@ from memplane_adapters.contract import EmbeddingIdentity, Kind, Value, Vector
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason, Violation, invalid
 from memplane_gateway.limits import ATTRIBUTE_ITEMS, MEMORY_BYTES, VALUE_ITEMS
-from memplane_gateway.memory.idempotency import Mark
+from memplane_gateway.memory.calls.idempotency import Mark
 from memplane_gateway.memory.model import (
     ABSENT,
     Content,

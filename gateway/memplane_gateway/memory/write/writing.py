@@ -26,18 +26,9 @@ from memplane_adapters.contract import (
 )
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import Code, MemplaneError, Reason, from_store, is_ambiguous
-from memplane_gateway.memory.drafting import (
-    Draft,
-    Stamp,
-    Unchanged,
-    Vectors,
-    draft_put,
-    draft_update,
-)
+from memplane_gateway.memory.calls.idempotency import Done, Mark, atomic_refused
 from memplane_gateway.memory.embedding import TextVectors
 from memplane_gateway.memory.further import RowDelete
-from memplane_gateway.memory.idempotency import Done, Mark, atomic_refused
-from memplane_gateway.memory.leases import Leases, Turn, turns_for
 from memplane_gateway.memory.model import (
     Caller,
     Operation,
@@ -48,9 +39,18 @@ from memplane_gateway.memory.model import (
     Update,
     Written,
 )
-from memplane_gateway.memory.preconditions import not_found, refusal
-from memplane_gateway.memory.shared_leases import SharedLeases
 from memplane_gateway.memory.shelf import Row, RowWrite, Shelf, alive_row, memory_of
+from memplane_gateway.memory.write.drafting import (
+    Draft,
+    Stamp,
+    Unchanged,
+    Vectors,
+    draft_put,
+    draft_update,
+)
+from memplane_gateway.memory.write.leases import Leases, Turn, turns_for
+from memplane_gateway.memory.write.preconditions import not_found, refusal
+from memplane_gateway.memory.write.shared_leases import SharedLeases
 from memplane_gateway.pacing import paced
 
 MAX_ATTEMPTS = 100

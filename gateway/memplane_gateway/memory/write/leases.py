@@ -37,7 +37,7 @@ from memplane_adapters.contract import (
 from memplane_gateway.deadline import remaining, set_overtime
 from memplane_gateway.errors import AMBIGUOUS, Code, MemplaneError, Reason, is_ambiguous
 from memplane_gateway.memory.model import Record
-from memplane_gateway.memory.shared_leases import Grant, SharedLeases
+from memplane_gateway.memory.write.shared_leases import Grant, SharedLeases
 
 OVERTIME_SECONDS = 10.0
 SETTLING_SECONDS = 1.0

@@ -22,16 +22,16 @@ from typing import Protocol
 from memplane_adapters.contract import Address, Kind, StoreError, StoreReason
 from memplane_gateway.clock import Clock
 from memplane_gateway.deadline import remaining
-from memplane_gateway.memory.idempotency import (
+from memplane_gateway.memory.calls.idempotency import (
     DELAY_SECONDS,
     REMEMBERED_MICROS,
     reused,
     still_running,
 )
-from memplane_gateway.memory.leases import OVERTIME_SECONDS
+from memplane_gateway.memory.calls.sweeps import NoteSweep, Sweepable
 from memplane_gateway.memory.model import Caller, Operation
-from memplane_gateway.memory.shared_leases import control_failure
-from memplane_gateway.memory.sweeps import NoteSweep, Sweepable
+from memplane_gateway.memory.write.leases import OVERTIME_SECONDS
+from memplane_gateway.memory.write.shared_leases import control_failure
 
 _FORMAT = 1
 

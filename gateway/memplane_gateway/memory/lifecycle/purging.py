@@ -8,7 +8,7 @@ from __future__ import annotations
 from memplane_adapters.contract import Cursor, Scan, StoreError, compile_filter
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import MemplaneError
-from memplane_gateway.memory.deleting import Deleter, Progress, broken_off
+from memplane_gateway.memory.lifecycle.deleting import Deleter, Progress, broken_off
 from memplane_gateway.memory.model import Caller, Record
 from memplane_gateway.memory.planning import plan
 from memplane_gateway.memory.questions import FilterReport, Purge, Purged

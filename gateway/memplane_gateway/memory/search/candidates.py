@@ -23,12 +23,12 @@ from memplane_adapters.contract import (
     rank_key,
 )
 from memplane_gateway.limits import SCAN_BYTES
-from memplane_gateway.memory.best_of import OVERFETCH, Match, ask, clamped
-from memplane_gateway.memory.fusion import fused, ranks
 from memplane_gateway.memory.questions import UNWEIGHTED, Weights
+from memplane_gateway.memory.search.best_of import OVERFETCH, Match, ask, clamped
+from memplane_gateway.memory.search.fusion import fused, ranks
+from memplane_gateway.memory.search.weights import importance, recency, weighted
 from memplane_gateway.memory.shelf import Row, fields_of
 from memplane_gateway.memory.vector_shelf import VectorShelf
-from memplane_gateway.memory.weights import importance, recency, weighted
 from memplane_gateway.pacing import paced
 
 DEPTH = 100

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memplane_gateway.memory.model import Record
-from memplane_gateway.memory.weights import importance, recency
+from memplane_gateway.memory.search.weights import importance, recency
 
 
 def born(record: Record) -> int:

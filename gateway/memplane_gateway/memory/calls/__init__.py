@@ -1,0 +1,1 @@
+"""Calls that take effect once: tokens in records, and notes in the control store."""

@@ -1,0 +1,1 @@
+"""Let memories go: purge, forget, consolidate, retention, and what sweeps them."""

@@ -1,0 +1,1 @@
+"""Find memories: modes, fusion, weights, diversity, the best of several texts."""

@@ -1,0 +1,1 @@
+"""Write memories: drafts, preconditions, leases where a store cannot compare, renewals."""
