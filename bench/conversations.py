@@ -1,4 +1,4 @@
-"""Reads conversations in the format of LoCoMo (snap-research/locomo): one JSON file each."""
+"""Conversations of LoCoMo with their questions: one JSON file each, as `memplane ingest` reads them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+
+from memplane_gateway.cli.formats import locomo
+from memplane_gateway.cli.formats.locomo import Turn
 
 CATEGORIES: Final[Mapping[int, str]] = {
     1: "multi-hop",
@@ -19,23 +21,8 @@ CATEGORIES: Final[Mapping[int, str]] = {
 }
 """The names that the paper gives to the numbers."""
 
-_SESSION: Final = re.compile(r"session_(\d+)")
 # "D8:6"; a stray colon behind the D ("D:11:26") is a slip that leaves no doubt.
 _DIA_ID: Final = re.compile(r"\bD:?(\d+):(\d+)\b")
-_DATE: Final = "%I:%M %p on %d %B, %Y"
-_PACE: Final = timedelta(seconds=1)
-"""From turn to turn: the data dates sessions only, and this keeps turns in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What somebody said."""
-
-    dia_id: str
-    session: str
-    speaker: str
-    text: str
-    time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +93,8 @@ def dia_ids(evidence: object) -> tuple[str, ...]:
 
 
 def _conversation(name: str, data: Mapping[str, Any]) -> Conversation:
-    sessions = sorted(
-        (key for key in data if _SESSION.fullmatch(key)), key=lambda key: int(key.split("_")[1])
-    )
-    turns = tuple(turn for session in sessions for turn in _turns(data, session))
+    sessions = locomo.sessions(data)
+    turns = tuple(turn for session in sessions for turn in locomo.turns(data, session))
     there = {turn.dia_id for turn in turns}
     questions: list[Question] = []
     odd: list[str] = []
@@ -130,18 +115,6 @@ def _conversation(name: str, data: Mapping[str, Any]) -> Conversation:
         asked=len(data["qa"]),
         odd=tuple(odd),
     )
-
-
-def _turns(data: Mapping[str, Any], session: str) -> Iterable[Turn]:
-    start = datetime.strptime(data[f"{session}_date_time"].upper(), _DATE).replace(tzinfo=UTC)
-    for number, turn in enumerate(data[session]):
-        yield Turn(
-            dia_id=turn["dia_id"],
-            session=session,
-            speaker=turn["speaker"],
-            text=turn["text"],
-            time=start + number * _PACE,
-        )
 
 
 def _observations(data: Mapping[str, Any], session: str) -> Iterable[Observation]:

@@ -31,7 +31,8 @@ from bench.direct import DIRECT, Direct
 from bench.material import Material
 from bench.stores import ALL, EMBEDDED, Place, chosen, place, serving
 
-from memplane import AsyncClient, Episode, EpisodeType, Kind, MemplaneError, Put, Ref
+from memplane import AsyncClient, Kind, MemplaneError, Put, Ref
+from memplane_gateway.cli.formats.locomo import put_of
 
 BATCH: Final = 500
 FEWER: Final = 2
@@ -70,19 +71,7 @@ def settings_of(place: Place, embedder: Mapping[str, Any]) -> dict[str, Any]:
 def puts_of(conversation: Conversation) -> list[Put]:
     """All memories of a conversation, in a namespace of its own."""
     namespace = (LABEL, conversation.name)
-    turns = [
-        Put(
-            Ref(Kind.EPISODIC, namespace, turn.dia_id),
-            text=f"{turn.speaker}: {turn.text}",
-            episode=Episode(
-                type=EpisodeType.CONVERSATION,
-                event_time=turn.time,
-                session_id=turn.session,
-                actor=turn.speaker,
-            ),
-        )
-        for turn in conversation.turns
-    ]
+    turns = [put_of(turn, namespace) for turn in conversation.turns]
     observations = [
         Put(
             Ref(Kind.SEMANTIC, namespace, f"{seen.session}/{seen.speaker}/{seen.number}"),

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from bench import cases, locomo, measure, process, stores
 from bench.agreement import SHOWN, Agreement, Reply, Row, compare
-from bench.conversations import Conversation, Question, Turn
+from bench.conversations import Conversation, Question
 
 from memplane import AsyncClient, Put
+from memplane_gateway.cli.formats.locomo import Turn
 
 EXPECTED = [("a", 0.9), ("b", 0.8), ("c", 0.7), ("d", 0.6), ("e", 0.5)]
 

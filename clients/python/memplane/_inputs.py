@@ -71,6 +71,16 @@ class Put:
     if_present: bool = False
     """Only if the memory is there: else NotFound."""
 
+    def check(self) -> None:
+        """Sees, without a call, whether it is something that a gateway may be sent.
+
+        Raises:
+            InvalidArgument: It is not: a call with it would raise the same, or fail by its size.
+        """
+        from memplane import _requests  # which knows how it is sent, and imports this module
+
+        _requests.check_put(self)
+
     @classmethod
     def of(cls, memory: Memory) -> Put:
         """The put that writes a memory as it was read; what only the gateway sets is left out."""

@@ -22,6 +22,7 @@ from memplane.v1 import indexed_text_pb2, memory_pb2, memory_service_pb2, namesp
 # A gateway takes 1,000 items a call and 4 MiB a message.
 MAX_ITEMS: Final = 1000
 MAX_BYTES: Final = 3 * 1024 * 1024
+MAX_MEMORY_BYTES: Final = 4 * 1024 * 1024 - 4096
 _SHOWN: Final = 64
 
 Namespace = tuple[str, ...]
@@ -137,6 +138,14 @@ def put_message(given: Put | Memory, field: str, *, mint: bool) -> memory_servic
         message, field, if_match=put.if_match, if_absent=put.if_absent, if_present=put.if_present
     )
     return message
+
+
+def check_put(put: Put) -> None:
+    """Raises InvalidArgument when it cannot be sent."""
+    size = put_message(put, "put", mint=False).ByteSize()
+    if size > MAX_MEMORY_BYTES:
+        limit = f"must be at most {MAX_MEMORY_BYTES} bytes as a message, not {size}"
+        raise InvalidArgument.at("put.memory", limit)
 
 
 def _fill_episode(message: memory_pb2.Episode, episode: Episode, where: str) -> None:

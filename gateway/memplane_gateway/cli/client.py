@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from memplane_gateway.cli import exits, output
+from memplane_gateway.cli import exits, output, periods
 from memplane_gateway.cli.options import OutputForm
 
 if TYPE_CHECKING:
     from memplane import Client, MemplaneError
 
 HIGHEST_PORT = 65_535
-_PERIOD = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smhdw]?)")
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _CODES = {
     "INVALID_ARGUMENT": exits.USAGE,
     "OUT_OF_RANGE": exits.USAGE,
@@ -84,10 +81,10 @@ def read_filter(text: str | None) -> dict[str, Any] | None:
 
 def read_period(text: str, option: str) -> float:
     """Reads a period, in seconds."""
-    match = _PERIOD.fullmatch(text)
-    if match is None:
-        raise typer.BadParameter("expected seconds, or 90s, 15m, 12h, 7d, 2w", param_hint=option)
-    return float(match["number"]) * _SECONDS[match["unit"]]
+    try:
+        return periods.seconds(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def read_text(text: str | None) -> str | None:
