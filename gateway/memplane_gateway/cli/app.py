@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from memplane_gateway.cli import (
+    completion,
     config,
     consolidate,
     count,
@@ -22,10 +23,12 @@ from memplane_gateway.cli import (
     exits,
     forget,
     get,
+    ingest,
     namespaces,
     outbox,
     purge,
     put,
+    scan,
     search,
     serve,
     stats,
@@ -99,6 +102,7 @@ app.add_typer(config.app, name="config", rich_help_panel=GATEWAY)
 app.add_typer(outbox.app, name="outbox", rich_help_panel=GATEWAY)
 app.command(rich_help_panel=GATEWAY)(sweep.sweep)
 app.command(rich_help_panel=GATEWAY)(version.version)
+app.command(rich_help_panel=GATEWAY)(completion.completion)
 app.command(rich_help_panel=MEMORIES)(put.put)
 app.command(rich_help_panel=MEMORIES)(get.get)
 app.command(rich_help_panel=MEMORIES)(search.search)
@@ -108,6 +112,8 @@ app.command(rich_help_panel=MEMORIES)(count.count)
 app.command(rich_help_panel=MEMORIES)(purge.purge)
 app.command(rich_help_panel=MEMORIES)(forget.forget)
 app.command(rich_help_panel=MEMORIES)(consolidate.consolidate)
+app.command(rich_help_panel=MEMORIES)(ingest.ingest)
+app.command(rich_help_panel=MEMORIES)(scan.scan)
 app.command(rich_help_panel=MEMORIES)(namespaces.namespaces)
 app.command(rich_help_panel=MEMORIES)(stats.stats)
 
@@ -120,4 +126,5 @@ def run() -> None:
                 OSError
             ):  # a character that the terminal lacks is no reason to end
                 stream.reconfigure(errors="backslashreplace")
+    completion.prepare()
     app()

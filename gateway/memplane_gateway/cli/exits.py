@@ -14,10 +14,12 @@ USAGE = 2  # the command line or the request is wrong
 UNAVAILABLE = 69  # no gateway, or a store that is down
 IO = 74  # the deadline passed, or reading or writing failed
 CONFIG = 78  # the configuration is wrong
+INTERRUPTED = 130  # as shells say it: Ctrl-C
 
 TEXT = (
     "Exit status: 0 done; 1 not found or refused; 2 wrong usage; 69 no gateway answers, or its store "
-    "is down; 74 the time was up, or input or output failed; 78 wrong configuration."
+    "is down; 74 the time was up, or input or output failed; 78 wrong configuration; "
+    "130 interrupted."
 )
 
 
