@@ -33,7 +33,7 @@ COMPILE = env -u UV_FIND_LINKS -u PIP_FIND_LINKS $(UV) pip compile --quiet --uni
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-package memplane \
 	--custom-compile-command "make pins" $(ARGS)
 
-HAND_WRITTEN := $(wildcard gateway adapters clients/python tests bench scripts)
+HAND_WRITTEN := $(wildcard gateway adapters clients/python tests bench scripts examples)
 CHECKS := check-format check-lint check-types check-imports check-length \
 	check-proto check-breaking check-generated
 

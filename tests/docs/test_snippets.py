@@ -61,14 +61,21 @@ def test_yaml(text: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", snippets("sh"))
-def test_shell(text: str, gateway: str) -> None:
+def test_shell(text: str, gateway: str, tmp_path: Path) -> None:
     for line in text.splitlines():
         words = shlex.split(line, comments=True)
         if words[:1] == [".venv/bin/memplane"]:
             environment = {**os.environ, "MEMPLANE_TARGET": gateway}
             program = str(Path(sys.executable).with_name("memplane"))
+            # In a shell, for there are pipes.
             done = subprocess.run(
-                [program, *words[1:]], env=environment, capture_output=True, text=True, check=False
+                line.replace(words[0], shlex.quote(program)),
+                shell=True,
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             assert done.returncode == 0, done.stderr
         elif words[:1] == ["make"]:
