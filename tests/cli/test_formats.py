@@ -256,6 +256,8 @@ def test_conversations_are_named() -> None:
     one = {"messages": TALK["messages"][:1]}
     assert names(lines(one)) == [("name", "")]
     assert names(lines(one, {**one, "id": "c7"})) == [("name-1", ""), ("c7", "c7/00001")]
+    twice = {**one, "id": "c"}
+    assert names(lines(twice, twice)) == [("c", "c/00001"), ("c", "")], "none overwrites another"
     assert names(lines([one, {**one, "thread_id": 7}])) == [("name-1", ""), ("7", "7/00001")]
 
 
@@ -355,6 +357,8 @@ def test_samples_have_namespaces_of_their_own() -> None:
 
 def test_what_is_no_turn_of_locomo_is_refused_by_its_place() -> None:
     broken = {**SAMPLE, "session_1": [{"speaker": "Ann", "text": "x"}, 7, TURNS[1]]}
+    broken["session_2_date_time"] = SAMPLE["session_1_date_time"]
+    broken["session_2"] = [{**TURNS[0], "text": None}]
     broken["session_10_date_time"] = "yesterday"
     entries = all_of(json.dumps([broken, {"sample_id": "s"}]).encode(), Format.LOCOMO)
     problems = [entry for entry in entries if isinstance(entry, Problem)]
@@ -366,4 +370,4 @@ def test_what_is_no_turn_of_locomo_is_refused_by_its_place() -> None:
         ),
         Problem("s", "is no conversation: it has no session_1"),
     ]
-    assert len(entries) == 5
+    assert len(entries) == 6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -179,7 +180,7 @@ def test_how_it_ends(
 def test_it_is_interrupted_and_goes_on(
     client: Client, target: str, namespace: str, tmp_path: Path
 ) -> None:
-    total = 4000
+    total = 3000
     line = {"kind": "procedural", "value": "x" * 200}
     file = written(tmp_path / "many", *({**line, "key": f"k{i:05}"} for i in range(total)))
     command = [*MEMPLANE, "ingest", file, "--target", target, "-n", namespace]
@@ -190,8 +191,12 @@ def test_it_is_interrupted_and_goes_on(
         while not scope.count("procedural"):
             assert time.monotonic() < end, "nothing was written"
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=SECONDS)
+        try:
+            _, stderr = process.communicate(timeout=SECONDS)
+        finally:
+            process.kill()
     assert process.returncode == 130
+    assert b"stopping after what is under way" in stderr
     assert b"the same command goes on from there" in stderr
     assert b"Traceback" not in stderr
     before = scope.count("procedural")
@@ -203,6 +208,25 @@ def test_it_is_interrupted_and_goes_on(
     assert result["created"] + result["skipped"] == total
     assert result["skipped"] + result["replayed"] == before
     assert scope.count("procedural") == total
+
+
+def test_progress_is_a_bar_on_a_terminal(target: str, namespace: str, tmp_path: Path) -> None:
+    file = written(tmp_path / "some", *({"kind": "procedural", "value": i} for i in range(20)))
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [*MEMPLANE, "ingest", file, "--target", target, "-n", namespace, "--batch-items", "1"],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+        check=True,
+        timeout=SECONDS,
+    )
+    os.close(theirs)
+    assert done.stdout == b"20 created\n"
+    drawn = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert "20 memories" in drawn
+    assert "100%" in drawn
 
 
 def test_progress_is_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -271,4 +295,5 @@ def test_scan_goes_on_from_a_token(call: Run, client: Client, namespace: str) ->
     assert [json.loads(line)["key"] for line in rest.stdout.splitlines()] == ["b", "c"]
     wrong = call(*scan, "--page-token", "x")
     assert wrong.exit_code == 2
+    assert "goes on" not in wrong.stderr, "nothing came that could go on"
     assert call("scan", "--target", "localhost:1").exit_code == 69

@@ -72,6 +72,7 @@ class Import:
         if not read.by_line:
             self._entries, self.total = _counted(read.entries)
         self._keys = keys
+        self._read = 0
         self._given = 0
         self._places: deque[tuple[int, str]] = deque(maxlen=_BATCHES_AHEAD * batch_items)
         self._files = files or ExitStack()
@@ -92,7 +93,6 @@ class Import:
         Raises:
             OSError: It cannot be read.
             FormatError: It is not in the format.
-            ValueError: It has no such kind.
         """
         with ExitStack() as files:
             path = Path(file)
@@ -109,8 +109,6 @@ class Import:
             digest = "" if size is None or ingest_id is not None else _digest(stream)
             source = Source(stream)
             read = reading.read(source, None if form is None else Format(form), into)
-            if read.format is not Format.JSONL and kind not in (None, Kind.EPISODIC.value):
-                raise ValueError(f"what is read as {read.format.value} is episodic")
             keys = ingest_id or ""
             if digest:
                 keys = _name(digest, read.format, into)
@@ -135,11 +133,12 @@ class Import:
     @property
     def done(self) -> int:
         """How much of `total` was read: bytes, or entries of a file that was read whole."""
-        return self._given + self.refused if self._source is None else self._source.position
+        return self._read if self._source is None else self._source.position
 
     def puts(self) -> Iterator[Put]:
         """The memories, each with a key where there can be one; what is none is noted."""
         for entry in self._entries:
+            self._read += 1
             if isinstance(entry, Problem):
                 self._refuse(entry)
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,10 +11,11 @@ import typer
 
 from memplane_gateway.cli import exits, options, output
 from memplane_gateway.cli.bar import Bar
-from memplane_gateway.cli.client import calling, scoped
+from memplane_gateway.cli.client import calling
+from memplane_gateway.cli.interrupts import Interrupts
 
 if TYPE_CHECKING:
-    from memplane import IngestResult
+    from memplane import IngestAck, IngestResult, Put
     from memplane_gateway.cli.importing import Import
 
 _SHOWN = 20
@@ -86,14 +88,20 @@ def ingest(
             ingest_id=ingest_id,
             batch_items=batch_items,
         ) as reading:
+            if reading.format != FormatName.JSONL and kind not in (None, options.KindName.EPISODIC):
+                raise typer.BadParameter(
+                    f"what is read as {reading.format} is episodic", param_hint="--kind"
+                )
             if dry_run:
                 _look(reading, form)
             else:
                 _write(reading, batch_items, target, form)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--kind") from None
     except FormatError as error:
         exits.leave(exits.FAILED, f"{output.visible(file)} cannot be read: {error}")
+    except KeyboardInterrupt:
+        exits.leave(exits.INTERRUPTED, "interrupted")
+    except BrokenPipeError:  # whoever read the output: that is not about the file
+        raise
     except OSError as error:
         exits.leave(exits.IO, f"{output.visible(file)} cannot be read: {error.strerror or error}")
 
@@ -150,12 +158,22 @@ def _write(reading: Import, batch_items: int, target: str, form: options.OutputF
         with calling(target, options.DEFAULT_TIMEOUT, form) as client:
             client.capabilities()  # without a gateway this fails at once, and a stream only in time
             try:
-                with Bar(reading.total, lines=plain) as progress:
-                    result = scoped(client, None).ingest(
-                        reading.puts(),
+                with Bar(reading.total, lines=plain) as progress, Interrupts() as interrupts:
+
+                    def puts() -> Iterator[Put]:
+                        for put in reading.puts():
+                            interrupts.look()
+                            yield put
+
+                    def answered(ack: IngestAck) -> None:
+                        progress.at(reading.done, reading.answered(ack))
+                        interrupts.look()
+
+                    result = client.ingest(
+                        puts(),
                         ingest_id=reading.ingest_id,
                         batch_items=batch_items,
-                        on_ack=lambda ack: progress.at(reading.done, reading.answered(ack)),
+                        on_ack=answered,
                     )
             except MemplaneError:
                 if plain:
@@ -163,7 +181,7 @@ def _write(reading: Import, batch_items: int, target: str, form: options.OutputF
                 raise
     except KeyboardInterrupt:
         _say_how_to_go_on(reading)
-        exits.leave(exits.INTERRUPTED, "interrupted")
+        raise
     _say_result(reading, result, form)
     _leave_if_refused(reading)
 
@@ -198,7 +216,7 @@ def _say_result(reading: Import, result: IngestResult, form: options.OutputForm)
 
 def _say_refused(reading: Import) -> None:
     for problem in reading.problems[:_SHOWN]:
-        exits.say(f"refused: {problem.where}: {output.visible(problem.reason)}")
+        exits.say(output.visible(f"refused: {problem.where}: {problem.reason}"))
     more = reading.refused - min(_SHOWN, len(reading.problems))
     if more:
         exits.say(f"... and {more:,} more")

@@ -10,6 +10,7 @@ import typer
 
 from memplane_gateway.cli import exits, options
 from memplane_gateway.cli.client import calling, read_filter, scoped
+from memplane_gateway.cli.interrupts import Interrupts
 
 
 def scan(
@@ -47,24 +48,27 @@ def scan(
             with_vectors=with_vectors,
             page_token=page_token,
         )
+        written = 0
         try:
-            for memory in found:
-                document = document_of(Put.of(memory), bound)
-                line = json.dumps(document, ensure_ascii=escaped, allow_nan=False) + "\n"
-                sys.stdout.buffer.write(line.encode())
+            with Interrupts() as interrupts:
+                for memory in found:
+                    document = document_of(Put.of(memory), bound)
+                    line = json.dumps(document, ensure_ascii=escaped, allow_nan=False) + "\n"
+                    written += sys.stdout.buffer.write(line.encode())
+                    interrupts.look()
             sys.stdout.buffer.flush()
-        except MemplaneError:
-            _say_where_to_go_on(found.next_page_token)
+        except (MemplaneError, KeyboardInterrupt) as error:
+            sys.stdout.buffer.flush()
+            if written:
+                _say_where_to_go_on(found.next_page_token)
+            if isinstance(error, KeyboardInterrupt):
+                exits.leave(exits.INTERRUPTED, "interrupted")
             raise
-        except KeyboardInterrupt:
-            _say_where_to_go_on(found.next_page_token)
-            exits.leave(exits.INTERRUPTED, "interrupted")
     if found.incomplete:
         exits.say("memplane: writes wait in the gateway's outbox; they are not among these")
 
 
 def _say_where_to_go_on(page_token: str) -> None:
-    sys.stdout.buffer.flush()
     if page_token:
         exits.say(
             "memplane: not all came; with all else unchanged this goes on, and may bring some"

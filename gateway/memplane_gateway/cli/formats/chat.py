@@ -28,6 +28,7 @@ _INT64: Final = range(-(2**63), 2**63)
 def read_lines(lines: Iterable[Line], into: Into) -> Iterator[Entry]:
     """The turns of conversations that stand one a line; a lone one may have the name of the file."""
     number = 0
+    seen: set[str] = set()
     for at, line in lines:
         where = f"line {at}"
         if line is None:
@@ -39,17 +40,20 @@ def read_lines(lines: Iterable[Line], into: Into) -> Iterator[Entry]:
             except (ValueError, RecursionError) as error:
                 yield Problem(where, str(error) or "nests too deeply")
             else:
-                yield from _conversation(document, into, f"{into.name}-{number}", f"{where}, ")
+                yield from _conversation(
+                    document, into, f"{into.name}-{number}", f"{where}, ", seen
+                )
 
 
 def read_document(document: Any, into: Into) -> Iterator[Entry]:
     """The turns of one conversation, or of a list of them."""
+    seen: set[str] = set()
     if _is_list_of_conversations(document):
         for number, each in enumerate(document, 1):
             where = f"conversation {number}, "
-            yield from _conversation(each, into, f"{into.name}-{number}", where)
+            yield from _conversation(each, into, f"{into.name}-{number}", where, seen)
     else:
-        yield from _conversation(document, into, into.name, "")
+        yield from _conversation(document, into, into.name, "", seen)
 
 
 def is_chat(document: Any) -> bool:
@@ -86,7 +90,9 @@ class _Part:
     output: Any = None
 
 
-def _conversation(document: Any, into: Into, name: str, where: str) -> Iterator[Entry]:
+def _conversation(
+    document: Any, into: Into, name: str, where: str, seen: set[str]
+) -> Iterator[Entry]:
     messages = document.get("messages") if isinstance(document, dict) else document
     if not isinstance(messages, list):
         place = where.removesuffix(", ") or "the file"
@@ -95,13 +101,16 @@ def _conversation(document: Any, into: Into, name: str, where: str) -> Iterator[
         )
         return
     about: Mapping[str, Any] = document if isinstance(document, dict) else {}
-    given = next((about[each] for each in _IDS if isinstance(about.get(each), str | int)), "")
+    given = str(next((about[each] for each in _IDS if isinstance(about.get(each), str | int)), ""))
+    # An id that comes again is one session, but no turn of it overwrites another.
+    prefix = "" if given in seen else given
+    seen.add(given)
     try:
         begun = _time_of(about)
     except ValueError as error:
         yield Problem(f"{where}its time", str(error))
         begun = None
-    talk = _Conversation(into, str(given) or name, str(given), begun or into.time)
+    talk = _Conversation(into, given or name, prefix, begun or into.time)
     for turn, message in enumerate(messages, 1):
         yield from _turn(message, turn, talk, f"{where}message {turn}")
 

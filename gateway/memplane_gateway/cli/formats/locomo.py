@@ -128,4 +128,5 @@ def _put(given: Any, session: str, start: datetime, number: int, namespace: tupl
         turn = turn_of(given, session, start, number)
     except KeyError as error:
         raise ValueError(f"has no {error.args[0]}") from None
+    values.expect(turn.text, str, "text", "a string")
     return put_of(turn, namespace)
