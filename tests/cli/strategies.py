@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from memplane import UNSET, Episode, EpisodeType, Kind, Memory, Put, Ref
+from memplane import UNSET, Episode, EpisodeType, IndexedText, Kind, Memory, Put, Ref
 
 _TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 _TIMES = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001
@@ -56,6 +56,13 @@ def puts(kind: Kind, namespace: tuple[str, ...] = ()) -> st.SearchStrategy[Put]:
         episode=_EPISODES if kind is Kind.EPISODIC else st.none(),
         importance=st.none() | st.floats(0, 1),
         pinned=st.booleans(),
+        indexed_texts=st.lists(
+            st.builds(IndexedText, st.text("pq.é", min_size=1, max_size=3), _TEXT.filter(bool)),
+            max_size=2,
+            unique_by=lambda text: text.path,
+        ).map(tuple)
+        if kind is not Kind.PROCEDURAL
+        else st.just(()),
         expire_time=st.none() | st.datetimes(*_FUTURE, timezones=st.just(UTC)),
     )
 
@@ -75,6 +82,7 @@ def told(given: Memory | Put, skip: int = 0) -> tuple[Any, ...]:
         put.importance,
         put.pinned,
         put.expire_time,
+        put.indexed_texts,
     )
 
 

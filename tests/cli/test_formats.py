@@ -67,6 +67,12 @@ def test_a_memory_comes_back_from_its_line(put: Any) -> None:
     assert told(again) == told(put)
 
 
+def test_vectors_of_texts_stay_with_them() -> None:
+    texts = [{"path": "q", "text": "tea"}, {"path": "v", "vector": [0.5, 0.25]}]
+    (entry,) = found(all_of(lines({"text": "t", "indexed_texts": texts})))
+    assert json_lines.document_of(entry.put)["indexed_texts"] == texts
+
+
 def test_what_stands_in_a_line() -> None:
     data = lines(
         "Prefers tea",
@@ -100,7 +106,7 @@ def test_what_a_listing_prints_is_taken() -> None:
         ('{"text": "a", "x": 1, "y": 2}', 'has the unknown fields "x", "y"'),
         ('{"text": "a", "episode": {"actr": "b"}}', 'field "episode.actr"; did you mean episode.actor?'),
         ("[1, 2]", "must be an object or a string, not [1, 2]"),
-        ('{"key": "k"}', "has none of text, attributes, value, vector"),
+        ('{"key": "k"}', "has none of text, attributes, value, vector, indexed_texts"),
         ('{"text": 7}', "text: must be a str"),
         ('{"text": "a", "kind": "odd"}', "ref.kind: must be one of semantic, episodic, procedural"),
         ('{"text": "a", "namespace": "b"}', 'namespace: must be a list of labels, not "b"'),
@@ -120,12 +126,13 @@ def test_what_a_listing_prints_is_taken() -> None:
         ('{"text": "a", "pinned": 1}', "pinned: must be a bool"),
         ('{"text": "a", "vector": []}', "vector: is empty"),
         ('{"text": "a", "vector": ["b"]}', "vector"),
+        ('{"text": "a", "indexed_texts": [{"pth": "q"}]}', "did you mean indexed_texts[0].path?"),
         ('{"text": "a", "episode": {"type": "odd"}}', "episode.type: must be one of"),
         ('{"value": ' + "[" * 40 + "]" * 40 + "}", "nest deeper than 32"),
         ('{"value": ' + "[" * 100_000, "nests too deeply"),
         ('{"text": "' + "a" * 5_000_000 + '"}', "must be at most"),
     ],
-    ids=range(31),
+    ids=range(32),
 )  # fmt: skip
 def test_what_is_no_memory_is_refused_by_its_line(line: str, said: str) -> None:
     data = b'"one"\n\n' + line.encode("latin-1") + b"\n" + b'"two"\n'
@@ -365,6 +372,7 @@ def test_what_is_no_turn_of_locomo_is_refused_by_its_place() -> None:
     assert problems == [
         Problem("name-1, session_1, turn 1", "has no dia_id"),
         Problem("name-1, session_1, turn 2", "must be an object, not 7"),
+        Problem("name-1, session_2, turn 1", "text: must be a string, not null"),
         Problem(
             "name-1, session_10", 'session_10_date_time: must be like "1:56 pm on 8 May, 2023"'
         ),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from memplane import UNSET, Episode, Put, Ref
+from memplane import UNSET, Episode, IndexedText, Put, Ref
 from memplane_gateway.cli import periods
 from memplane_gateway.cli.formats import values
 from memplane_gateway.cli.formats.entries import Entry, Into, Problem, entry
@@ -26,8 +26,9 @@ _FIELDS: Final = (
     "ttl",
     "expire_time",
     "vector",
+    "indexed_texts",
 )
-_CONTENT: Final = ("text", "attributes", "value", "vector")
+_CONTENT: Final = ("text", "attributes", "value", "vector", "indexed_texts")
 _ONLY_READ: Final = frozenset(
     {
         "etag",
@@ -42,6 +43,7 @@ _ONLY_READ: Final = frozenset(
 )
 """What a gateway says of a memory, and nobody tells it."""
 _EPISODE_WORDS: Final = ("type", "session_id", "agent_id", "actor")
+_INDEXED_TEXT: Final = ("path", "text", "vector")
 _EPISODE: Final = (*_EPISODE_WORDS, "event_time", "input", "output")
 
 
@@ -83,6 +85,7 @@ def put_of(document: Any, into: Into) -> Put:
         importance=given.get("importance"),
         pinned=given.get("pinned", False),
         vector=given.get("vector"),
+        indexed_texts=_indexed_texts(given.get("indexed_texts", [])),
         ttl=_ttl(given["ttl"]) if "ttl" in given else None,
         expire_time=(
             values.time(given["expire_time"], "expire_time") if "expire_time" in given else None
@@ -103,7 +106,8 @@ def document_of(put: Put, bound: Sequence[str] = ()) -> dict[str, Any]:
         "importance": put.importance,
         "pinned": put.pinned or None,
         "expire_time": None if put.expire_time is None else values.rfc3339(put.expire_time),
-        "vector": None if put.vector is None else list(put.vector),  # type: ignore[arg-type]
+        "vector": _numbers(put.vector),
+        "indexed_texts": _indexed_texts_document(cast("Iterable[IndexedText]", put.indexed_texts)),
     }
     document = {name: each for name, each in given.items() if each not in (None, "", {}, [])}
     if put.value is not UNSET:
@@ -118,6 +122,31 @@ def _ttl(given: Any) -> float:
         return periods.seconds(given)
     except ValueError as error:
         raise ValueError(f"ttl: {error}") from None
+
+
+def _indexed_texts(given: Any) -> tuple[IndexedText, ...]:
+    values.expect(given, list, "indexed_texts", "a list")
+    texts: list[IndexedText] = []
+    for number, each in enumerate(given):
+        at = f"indexed_texts[{number}]"
+        values.expect(each, dict, at, "an object")
+        _refuse_unknown(each.keys(), _INDEXED_TEXT, f"{at}.")
+        texts.append(IndexedText(each.get("path", ""), each.get("text") or "", each.get("vector")))
+    return tuple(texts)
+
+
+def _indexed_texts_document(given: Iterable[IndexedText]) -> list[dict[str, Any]]:
+    """They in their order, but for a vector that nobody asked for."""
+    documents = (
+        {"path": each.path, "text": each.text or None, "vector": _numbers(each.vector)}
+        for each in given
+    )
+    shown = ({name: x for name, x in each.items() if x is not None} for each in documents)
+    return [each for each in shown if len(each) > 1]
+
+
+def _numbers(vector: Any) -> list[float] | None:
+    return None if vector is None else list(vector)
 
 
 def _episode(given: Any) -> Episode:
