@@ -27,6 +27,7 @@ from .strategies import puts, told
 Run = Callable[..., Result]
 MEMPLANE = (sys.executable, "-m", "memplane_gateway.cli")
 SECONDS = 60
+FULL = Path("/dev/full")
 
 
 @pytest.fixture
@@ -281,6 +282,18 @@ def test_scan_takes_a_filter_and_vectors(call: Run, client: Client, namespace: s
     assert json.loads(line) == {
         "kind": "semantic", "namespace": ["below"], "key": "c", "text": "cake", "attributes": {"n": 2},
     }  # fmt: skip
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no device that is always full")
+def test_a_full_disk_is_said(client: Client, target: str, namespace: str) -> None:
+    client.scope(namespace).set("k", "x" * 100_000)
+    scan = [*MEMPLANE, "scan", "-k", "procedural", "-n", namespace, "--target", target]
+    with FULL.open("w") as full:
+        done = subprocess.run(
+            scan, stdout=full, stderr=subprocess.PIPE, check=False, timeout=SECONDS
+        )
+    assert done.returncode == 74
+    assert done.stderr == b"memplane: the output is not whole: No space left on device\n"
 
 
 def test_scan_goes_on_from_a_token(call: Run, client: Client, namespace: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from typing import Annotated
@@ -64,6 +65,12 @@ def scan(
             if isinstance(error, KeyboardInterrupt):
                 exits.leave(exits.INTERRUPTED, "interrupted")
             raise
+        except BrokenPipeError:  # whoever read it has enough
+            raise
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                sys.stdout.close()  # what it still holds cannot be written either
+            exits.leave(exits.IO, f"the output is not whole: {error.strerror}")
     if found.incomplete:
         exits.say("memplane: writes wait in the gateway's outbox; they are not among these")
 
