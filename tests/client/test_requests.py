@@ -302,3 +302,11 @@ def test_refs_can_be_copied_and_sorted() -> None:
     assert replace(REF, key="j") < REF
     assert pickle.loads(pickle.dumps(REF)) == copy.deepcopy(REF) == REF
     assert {REF: 1}[Ref("semantic", ["a"], "k")] == 1
+
+
+def test_a_put_can_be_checked_without_a_call() -> None:
+    Put(REF, text="a" * 4_000_000).check()
+    with pytest.raises(InvalidArgument, match="is an int outside"):
+        Put(REF, attributes={"n": 2**63}).check()
+    with pytest.raises(InvalidArgument, match="must be at most 4190208 bytes as a message"):
+        Put(REF, text="a" * 4_190_208).check()
