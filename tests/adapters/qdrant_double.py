@@ -183,7 +183,7 @@ class Double:
         return _completed()
 
     def count(self, name: str, body: Any) -> Any:
-        self._check_indexed(name, body["filter"])
+        self._check_indexed(name, body.get("filter"))
         asked = models.CountRequest(**body)
         return _json(self.engine.count(name, count_filter=asked.filter))
 
@@ -206,7 +206,7 @@ class Double:
         return _json(found)
 
     def scroll(self, name: str, body: Any) -> Any:
-        self._check_indexed(name, body["filter"])
+        self._check_indexed(name, body.get("filter"))
         asked = models.ScrollRequest(**body)
         options: dict[str, Any] = {
             "scroll_filter": asked.filter,
@@ -344,3 +344,15 @@ def _completed() -> Any:
 
 def _json(model: Any) -> Any:
     return TypeAdapter(type(model)).dump_python(model, mode="json")
+
+
+def fill_as_others_do(double: Double, name: str, rows: int) -> None:
+    """A collection with one vector that has no name."""
+    params = models.VectorParams(size=2, distance=models.Distance.EUCLID)
+    double.engine.create_collection(name, vectors_config=params)
+    double.indexes[name] = {}
+    payload = {"text": "x", "n": 2**53 + 1, "deep": {"a": [1, 2.5, None, True]}}
+    double.engine.upsert(
+        name,
+        [models.PointStruct(id=row, vector=[row, 1.0], payload=payload) for row in range(rows)],
+    )

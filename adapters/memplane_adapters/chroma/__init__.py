@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from memplane_adapters.chroma.settings import ChromaSettings, from_url
-from memplane_adapters.contract import Adapter, Backend, LocalStore
+from memplane_adapters.contract import Adapter, Backend, ForeignCollection, LocalStore
 
 __all__ = ["ADAPTER", "ChromaSettings"]
 
@@ -21,11 +21,24 @@ def connect(settings: ChromaSettings, data_dir: Path) -> Backend:  # noqa: ARG00
     return Backend(vector=ChromaVectorStore(settings))
 
 
+def foreign(
+    settings: ChromaSettings,
+    data_dir: Path,  # noqa: ARG001 (a server keeps it)
+    name: str,
+    vector: str,
+) -> ForeignCollection:
+    """A collection that others made."""
+    from memplane_adapters.chroma.foreign import ForeignChroma
+
+    return ForeignChroma(settings, name, vector)
+
+
 ADAPTER = Adapter(
     name="chroma",
     settings=ChromaSettings,
     connect=connect,
     from_url=from_url,
+    foreign=foreign,
     place=("url", "tenant", "database", "prefix"),
     local=(
         LocalStore(

@@ -132,6 +132,12 @@ class Client(AsyncFastAPI):
         """Rows by their ids, or those that match."""
         return await self._get(collection, ids=ids, where=where, include=include, **self._place)
 
+    async def some(self, collection: UUID, include: list[Any], limit: int, offset: int) -> Reply:
+        """Rows in the order in which they were added, from a place on."""
+        return await self._get(
+            collection, limit=limit, offset=offset, include=include, **self._place
+        )
+
     async def nearest(
         self,
         collection: UUID,

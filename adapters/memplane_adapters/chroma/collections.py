@@ -13,7 +13,8 @@ from memplane_adapters.contract import Collection, StoreError, StoreReason
 from memplane_adapters.kit import collections as kit
 from memplane_adapters.kit.errors import CollectionExistsError
 
-_LAYOUT_KEY: Final = "memplane_layout"
+LAYOUT_KEY: Final = "memplane_layout"
+"""What tells our collections from those of others."""
 _LAYOUT: Final = 1
 _IDENTITY: Final = "memplane_identity"
 _DIMENSION: Final = "memplane_dimension"
@@ -47,7 +48,7 @@ class Collections(kit.Collections[Place]):
 
     async def _create(self, name: str, collection: Collection) -> Place:
         metadata = {
-            _LAYOUT_KEY: _LAYOUT,
+            LAYOUT_KEY: _LAYOUT,
             _IDENTITY: kit.identity(collection),
             _DIMENSION: collection.embedding.dimension,
         }
@@ -64,7 +65,7 @@ class Collections(kit.Collections[Place]):
 def _place(collection: Any) -> Place:
     """What the client library says of a collection."""
     name, metadata = collection.name, collection.metadata or {}
-    layout, dimension = metadata.get(_LAYOUT_KEY), metadata.get(_DIMENSION)
+    layout, dimension = metadata.get(LAYOUT_KEY), metadata.get(_DIMENSION)
     if layout != _LAYOUT:
         raise StoreError(
             StoreReason.MISCONFIGURED,

@@ -51,6 +51,13 @@ from memplane_adapters.contract.filters import (
     is_rounded,
     problem,
 )
+from memplane_adapters.contract.foreign import (
+    FOREIGN_PAGE_ROWS,
+    ForeignCollection,
+    ForeignFacts,
+    ForeignPage,
+    ForeignRow,
+)
 from memplane_adapters.contract.identity import (
     POINT_NAMESPACE,
     Address,
@@ -80,6 +87,7 @@ from memplane_adapters.contract.values import (
 
 __all__ = [
     "EVERY_OP_EXACT",
+    "FOREIGN_PAGE_ROWS",
     "MAX_CONDITIONS",
     "MAX_DEPTH",
     "MAX_OPERANDS",
@@ -103,6 +111,10 @@ __all__ = [
     "FieldType",
     "Fields",
     "Filter",
+    "ForeignCollection",
+    "ForeignFacts",
+    "ForeignPage",
+    "ForeignRow",
     "Hit",
     "KeyValueStore",
     "Kind",

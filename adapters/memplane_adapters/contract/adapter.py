@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from memplane_adapters.contract.foreign import ForeignCollection
 from memplane_adapters.contract.local import LocalStore
 from memplane_adapters.contract.stores import KeyValueStore, VectorStore
 
@@ -29,7 +30,9 @@ class Adapter:
     one-variable configuration into such keys. Relative paths are below `data_dir`. `local` says how
     to have such a store on this machine; the suite runs on each. `place` names the settings that say
     where things are kept, and not how the store is used: stores that are alike in these are the same
-    place. Without it all settings but secrets do.
+    place. Without it all settings but secrets do. `foreign` makes the reader of a collection that
+    others made in such a store, from settings, directory, the collection's name and that of the
+    vector to keep (empty: the one without a name), without any I/O; None where none can be read.
     """
 
     name: str
@@ -38,3 +41,4 @@ class Adapter:
     from_url: Callable[[str], Mapping[str, object]]
     local: tuple[LocalStore, ...] = ()
     place: tuple[str, ...] = ()
+    foreign: Callable[[Any, Path, str, str], ForeignCollection] | None = None

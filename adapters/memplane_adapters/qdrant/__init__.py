@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from memplane_adapters.contract import Adapter, Backend, LocalStore
+from memplane_adapters.contract import Adapter, Backend, ForeignCollection, LocalStore
 from memplane_adapters.qdrant.settings import IN_MEMORY, QdrantSettings, from_url
 
 __all__ = ["ADAPTER", "QdrantSettings"]
@@ -21,11 +21,19 @@ def connect(settings: QdrantSettings, data_dir: Path) -> Backend:
     return Backend(vector=QdrantVectorStore(settings, data_dir))
 
 
+def foreign(settings: QdrantSettings, data_dir: Path, name: str, vector: str) -> ForeignCollection:
+    """A collection that others made."""
+    from memplane_adapters.qdrant.foreign import ForeignQdrant
+
+    return ForeignQdrant(settings, data_dir, name, vector)
+
+
 ADAPTER = Adapter(
     name="qdrant",
     settings=QdrantSettings,
     connect=connect,
     from_url=from_url,
+    foreign=foreign,
     place=("url", "path", "prefix"),
     local=(
         LocalStore(name="qdrant-memory", url=IN_MEMORY, kept=False),

@@ -15,7 +15,8 @@ from memplane_adapters.kit.errors import CollectionExistsError
 from memplane_adapters.qdrant import filters, rows
 from memplane_adapters.qdrant.engine import Engine, check_completed
 
-_IDENTITY: Final = "memplane_identity"
+IDENTITY_KEY: Final = "memplane_identity"
+"""What tells our collections from those of others."""
 
 _WORDLESS: Final = (
     "its collection was made by an earlier version, which kept no words. To search by words, write the "
@@ -83,7 +84,7 @@ class Collections(kit.Collections[Place]):
                 f"Qdrant's collection {name} has no vector {rows.VECTOR}: it was not made by "
                 "this version",
             )
-        stored = (info.config.metadata or {}).get(_IDENTITY)
+        stored = (info.config.metadata or {}).get(IDENTITY_KEY)
         worded = info.config.params.sparse_vectors or {}
         return Place(name, str(stored), vectors[rows.VECTOR].size, rows.WORDS in worded)
 
@@ -111,7 +112,7 @@ class Collections(kit.Collections[Place]):
                 sparse_vectors_config={
                     rows.WORDS: models.SparseVectorParams(modifier=models.Modifier.IDF)
                 },
-                metadata={_IDENTITY: kit.identity(collection)},
+                metadata={IDENTITY_KEY: kit.identity(collection)},
             )
         return await self._named(name)
 

@@ -22,6 +22,7 @@ from memplane_adapters.qdrant.settings import IN_MEMORY, QdrantSettings
 
 T = TypeVar("T")
 
+ANY_VERSION: Final = (0, 0)
 LEAST_VERSION: Final = (1, 17)
 """The first server that has update_mode; older ones take a conditional write for any other."""
 
@@ -72,8 +73,12 @@ class Server:
 
     local = False
 
-    def __init__(self, settings: QdrantSettings) -> None:
+    def __init__(
+        self, settings: QdrantSettings, *, least_version: tuple[int, int] = LEAST_VERSION
+    ) -> None:
+        """Takes no server older than `least_version`."""
         self._settings = settings
+        self._least_version = least_version
         self._client: AsyncQdrantClient | None = None
         self._version: tuple[int, int] | None = None
 
@@ -109,7 +114,7 @@ class Server:
             raise closed()
         try:
             if self._version is None:
-                self._version = _version_of(await client.info())
+                self._version = _version_of(await client.info(), self._least_version)
             return await getattr(client, operation)(**arguments)
         except StoreError:
             raise
@@ -192,14 +197,14 @@ def _check_free(lock: Path) -> None:
             ) from error
 
 
-def _version_of(info: models.VersionInfo) -> tuple[int, int]:
+def _version_of(info: models.VersionInfo, least_version: tuple[int, int]) -> tuple[int, int]:
     """Major and minor. Raises MISCONFIGURED for one that cannot be used."""
     numbers = str(info.version).split("-")[0].split(".")
     if len(numbers) < 2 or not all(number.isdecimal() for number in numbers[:2]):
         raise StoreError(StoreReason.PROTOCOL, f"a Qdrant of version {info.version!r}")
     version = int(numbers[0]), int(numbers[1])
-    if version < LEAST_VERSION:
-        least = ".".join(map(str, LEAST_VERSION))
+    if version < least_version:
+        least = ".".join(map(str, least_version))
         raise StoreError(
             StoreReason.MISCONFIGURED,
             f"Qdrant {info.version} has no conditional writes; {least} or newer is needed",
