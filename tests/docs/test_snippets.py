@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from memplane_gateway.adopting import read_adoption
 from memplane_gateway.config import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,6 +57,9 @@ def test_yaml(text: str, tmp_path: Path) -> None:
     file = tmp_path / "memplane.yaml"
     file.write_text(text, encoding="utf-8")
     environ = dict.fromkeys(re.findall(r"env:(\w+)", text), "secret")
+    if re.search(r"^source:", text, re.MULTILINE):  # a mapping; tests/cli/test_adopt.py runs it
+        assert read_adoption(file, environ).source.collection
+        return
     settings = load(file, environ=environ)
     assert settings.file == file
 

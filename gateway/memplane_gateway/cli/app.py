@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from memplane_gateway.cli import (
     completion,
+    adopt,
     config,
     consolidate,
     count,
@@ -114,6 +115,7 @@ app.command(rich_help_panel=MEMORIES)(forget.forget)
 app.command(rich_help_panel=MEMORIES)(consolidate.consolidate)
 app.command(rich_help_panel=MEMORIES)(ingest.ingest)
 app.command(rich_help_panel=MEMORIES)(scan.scan)
+app.command(rich_help_panel=MEMORIES)(adopt.adopt)
 app.command(rich_help_panel=MEMORIES)(namespaces.namespaces)
 app.command(rich_help_panel=MEMORIES)(stats.stats)
 
