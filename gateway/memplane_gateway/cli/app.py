@@ -13,8 +13,8 @@ import typer
 from typer.core import TyperGroup
 
 from memplane_gateway.cli import (
-    completion,
     adopt,
+    completion,
     config,
     consolidate,
     count,
