@@ -16,6 +16,7 @@ from tests.faults.hostile import variants
 from tests.parity import lifecycle, vectors
 from tests.parity import strategies as given
 from tests.parity.lifecycle import Forgetting, Merging
+from tests.parity.reads import Listing, Search, Survey, Tally
 from tests.parity.requests import (
     READERS,
     Change,
@@ -23,13 +24,9 @@ from tests.parity.requests import (
     Erasure,
     Hostile,
     Item,
-    Listing,
     Name,
     Place,
     Removal,
-    Search,
-    Survey,
-    Tally,
     Where,
 )
 from tests.parity.sides import Request

@@ -18,14 +18,8 @@ from hypothesis.stateful import (
     rule,
 )
 from tests.parity.families import KEY_VALUES, Family
-from tests.parity.requests import (
-    DeleteMany,
-    GetMany,
-    Listing,
-    NextPage,
-    PutMany,
-    UpdateMany,
-)
+from tests.parity.reads import GetMany, Listing, NextPage
+from tests.parity.requests import DeleteMany, PutMany, UpdateMany
 from tests.parity.sides import Request, Table
 
 from memplane import Outcome
