@@ -34,7 +34,6 @@ from memplane_gateway.interceptors import (
     intercepted,
 )
 from memplane_gateway.layers import StackedKeyValueStore, make_layers
-from memplane_gateway.memory.calls.ingests import IngestNotes
 from memplane_gateway.memory.calls.once import OnceNotes, ProgressT
 from memplane_gateway.memory.calls.removals import RemovalNotes
 from memplane_gateway.memory.lifecycle.consolidating import Consolidation
@@ -120,7 +119,6 @@ class Gateway:
         self._purges = self._once_notes(Operation.PURGE, Progress.decode)
         self._forgets = self._once_notes(Operation.FORGET, Progress.decode)
         self._consolidations = self._once_notes(Operation.CONSOLIDATE, Consolidation.decode)
-        self._ingests = IngestNotes(self._control, self._clock)
         self._router: Router | None = None
         self._sweeper: Sweeper | None = None
         self._server: aio.Server | None = None
@@ -173,7 +171,7 @@ class Gateway:
                 raise StartError(fault)
         self._sweeper = self._make_sweeper(self._router)
         services = (
-            MemoryService(self._router, self._clock, self._notes, self._purges, self._ingests),
+            MemoryService(self._router, self._clock, self._notes, self._purges),
             LifecycleService(self._router, self._forgets, self._consolidations, self._sweeper),
             AdminService(
                 self._router, self._clock, lambda: self.notices, self._control, self._sweeper
@@ -287,7 +285,6 @@ class Gateway:
             sockets.remove(self.settings.address.path, self._socket)
         if self._router is not None:
             await self._router.close()
-        await self._ingests.close()
         for notes in (self._notes, self._purges, self._forgets, self._consolidations):
             await notes.close()
         await self._control.close()

@@ -206,8 +206,8 @@ def test_it_is_interrupted_and_goes_on(
         [*command, "-o", "json"], capture_output=True, check=True, timeout=SECONDS
     )
     result = json.loads(done.stdout)
-    assert result["created"] + result["skipped"] == total
-    assert result["skipped"] + result["replayed"] == before
+    assert result["created"] == total
+    assert result["replayed"] >= before
     assert scope.count("procedural") == total
 
 

@@ -67,8 +67,6 @@ class FakeGateway:
     headers: list[dict[str, str | bytes]] = field(default_factory=list)
     faults: list[Callable[[grpc.ServicerContext], None]] = field(default_factory=list)
     delay: float = 0.0
-    acknowledged: int = 0
-    """What the opening of an ingest is answered with."""
     lost_acks: int = 0
     """How many batches of an ingest are written and then not answered."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -249,9 +247,7 @@ class Memories(memory_service_pb2_grpc.MemoryServiceServicer):
         for message in requests:
             self.gateway.arrive(message, context)
             if message.HasField("opening"):
-                yield service.IngestMemoriesResponse(
-                    opened=service.IngestOpened(acknowledged=self.gateway.acknowledged)
-                )
+                yield service.IngestMemoriesResponse(opened=service.IngestOpened())
                 continue
             batch = message.batch
             ack = service.IngestAck(sequence=batch.sequence)

@@ -71,7 +71,7 @@ def test_a_stream_that_breaks_off_is_resumed(gateway: FakeGateway, broken: int) 
     for _ in range(broken):
         gateway.faults.append(lambda _: None)
     gateway.fail(UNAVAILABLE)
-    with Client(gateway.target, options=[("grpc.enable_retries", 0)]) as client:
+    with Client(gateway.target) as client:
         result = client.ingest(puts(20), batch_items=2)
     assert result.answered == result.created == 20
     assert result.replayed == 0
@@ -92,10 +92,11 @@ async def test_lost_answers_are_asked_for_again(gateway: FakeGateway) -> None:
     assert len(gateway.memories) == 20
 
 
-def test_what_an_earlier_ingest_brought_home_is_skipped(gateway: FakeGateway) -> None:
-    gateway.acknowledged = 3
+def test_what_was_answered_before_need_not_be_sent(gateway: FakeGateway) -> None:
     with Client(gateway.target) as client:
-        result = client.ingest(puts(10), ingest_id="again", batch_items=2)
+        result = client.ingest(puts(10), ingest_id="again", batch_items=2, after=3)
+        with pytest.raises(memplane.InvalidArgument, match="after"):
+            client.ingest(puts(1), after=-1)
     assert (result.skipped, result.answered) == (6, 4)
     assert batches(gateway) == [4, 5]
     assert gateway.requests[0].opening.ingest_id == "again"
@@ -109,7 +110,7 @@ def test_a_refusal_ends_it_and_says_how_far_it_came(gateway: FakeGateway) -> Non
     with Client(gateway.target) as client, pytest.raises(memplane.FailedPrecondition) as caught:
         client.ingest(puts(20), ingest_id="mine", batch_items=2)
     (note,) = caught.value.__notes__
-    assert note.startswith("4 memories of the ingest 'mine' were answered before")
+    assert note == "4 memories of the ingest 'mine' were answered before"
 
 
 def test_a_gateway_that_stays_away_is_given_up(gateway: FakeGateway) -> None:
@@ -129,15 +130,48 @@ def test_what_is_no_memory_is_named_by_its_place(gateway: FakeGateway) -> None:
                 client.ingest(source)  # type: ignore[arg-type]
         with pytest.raises(memplane.InvalidArgument, match="batch_items"):
             client.ingest([], batch_items=0)
+        huge = Put(Ref("semantic", (), "k"), value=b"x" * 2**22)
+        with pytest.raises(memplane.InvalidArgument, match=r"puts\[1\].memory: must be at most"):
+            client.ingest([*puts(1), huge])
 
 
-def test_an_error_of_the_source_comes_through(gateway: FakeGateway) -> None:
+@pytest.mark.parametrize("error", [OSError("gone"), memplane.Unavailable("gone")])
+def test_an_error_of_the_source_comes_through(gateway: FakeGateway, error: Exception) -> None:
+    """A source may be a scan of another gateway: its end is not that of the memories."""
+
     def source() -> Iterator[Put]:
         yield from puts(4)
-        raise OSError("the disk is gone")
+        raise error
 
-    with Client(gateway.target) as client, pytest.raises(OSError, match="the disk is gone"):
+    with Client(gateway.target) as client, pytest.raises(type(error), match="gone"):
         client.ingest(source(), batch_items=2)
+
+
+async def test_an_error_of_on_ack_comes_through(gateway: FakeGateway) -> None:
+    def seen(_: IngestAck) -> None:
+        raise memplane.Unavailable("the checkpoint is not written")
+
+    async def seen_async(ack: IngestAck) -> None:
+        seen(ack)
+
+    async with AsyncClient(gateway.target) as client:
+        for given in (seen, seen_async):
+            with pytest.raises(memplane.Unavailable, match="checkpoint"):
+                await client.ingest(puts(4), batch_items=2, on_ack=given)
+    with Client(gateway.target) as sync_client:
+        with pytest.raises(memplane.InvalidArgument, match=r"on_ack: is an async function"):
+            sync_client.ingest(puts(4), on_ack=seen_async)
+        with pytest.raises(memplane.InvalidArgument, match="on_ack: must be a function"):
+            sync_client.ingest(puts(4), on_ack="x")  # type: ignore[arg-type]
+
+
+def test_none_is_no_memory_and_no_end(gateway: FakeGateway) -> None:
+    given: Any = [*puts(2), None, *puts(2)]
+    with (
+        Client(gateway.target) as client,
+        pytest.raises(memplane.InvalidArgument, match=r"puts\[2\]"),
+    ):
+        client.ingest(given)
 
 
 def test_another_answer_than_the_next_one_is_a_bug(gateway: FakeGateway) -> None:
@@ -150,7 +184,7 @@ def test_another_answer_than_the_next_one_is_a_bug(gateway: FakeGateway) -> None
 
 
 def test_a_scan_that_breaks_off_goes_on_where_it_was(gateway: FakeGateway) -> None:
-    with Client(gateway.target, options=[("grpc.enable_retries", 0)]) as client:
+    with Client(gateway.target) as client:
         client.ingest(puts(5))
         gateway.requests.clear()
         gateway.faults += [lambda _: None] * 2

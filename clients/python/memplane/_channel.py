@@ -12,7 +12,7 @@ import queue
 import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
 import grpc
@@ -96,9 +96,6 @@ def channel_options(target: str) -> list[Option]:
         ("grpc.max_receive_message_length", 64 * 1024 * 1024),
         ("grpc.initial_reconnect_backoff_ms", 50),
         ("grpc.max_reconnect_backoff_ms", 500),
-        # A stream has no deadline: a peer that vanished is noticed by pings while a call goes on.
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
         # A restarted gateway would stay refused: subchannels in backoff are shared otherwise.
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.primary_user_agent", f"memplane-python/{__version__}"),
@@ -133,6 +130,17 @@ def check_target(target: str) -> str:
     return target
 
 
+_OF_STREAMS: Final[tuple[Option, ...]] = (
+    # Streams are resumed by this library. With gRPC's own retries one that loses its connection before
+    # the first answer waits for ever (seen with grpcio 1.78).
+    ("grpc.service_config", "{}"),
+    ("grpc.enable_retries", 0),
+    # They have no deadline: a peer that vanished is noticed by pings while a call goes on.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a channel is made from."""
@@ -164,6 +172,10 @@ class Settings:
         merged = {**dict(channel_options(target)), **dict(options)}
         return cls(target, credentials, tuple(merged.items()))
 
+    def of_streams(self) -> Settings:
+        """Those of the channel that streams go over."""
+        return replace(self, options=tuple({**dict(self.options), **dict(_OF_STREAMS)}.items()))
+
 
 class ThreadChannels:
     """The channel of a `Client`: made at the first call, shared by all threads."""
@@ -172,6 +184,7 @@ class ThreadChannels:
         self._settings = settings
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
+        self._streams: grpc.Channel | None = None
         self._calls: dict[str, Callable[..., Any]] = {}
 
     def method(self, path: str, response_type: type[Response]) -> Callable[..., Response]:
@@ -179,7 +192,7 @@ class ThreadChannels:
         call = self._calls.get(path)
         if call is None:
             with self._lock:
-                channel = self._channel = self._channel or self._make()
+                channel = self._channel = self._channel or self._make(self._settings)
                 call = channel.unary_unary(
                     path,
                     request_serializer=_serialize,
@@ -197,14 +210,14 @@ class ThreadChannels:
     ) -> ThreadStream[Response]:
         """Begins a call that streams."""
         with self._lock:
-            channel = self._channel = self._channel or self._make()
+            channel = self._streams = self._streams or self._make(self._settings.of_streams())
         call = channel.stream_stream(
             path, request_serializer=_serialize, response_deserializer=response_type.FromString
         )
         return ThreadStream(call, timeout, metadata)
 
-    def _make(self) -> grpc.Channel:
-        settings = self._settings
+    @staticmethod
+    def _make(settings: Settings) -> grpc.Channel:
         if settings.credentials is None:
             return grpc.insecure_channel(settings.target, settings.options)
         return grpc.secure_channel(settings.target, settings.credentials, settings.options)
@@ -212,10 +225,12 @@ class ThreadChannels:
     def close(self) -> None:
         """Closes the channel; a later call would make another."""
         with self._lock:
-            channel, self._channel = self._channel, None
+            channels = self._channel, self._streams
+            self._channel = self._streams = None
             self._calls = {}
-        if channel is not None:
-            channel.close()
+        for channel in channels:
+            if channel is not None:
+                channel.close()
 
 
 class ThreadStream(Generic[Response]):
@@ -296,6 +311,7 @@ class LoopChannels:
         self._settings = settings
         self._lock = threading.Lock()
         self._channels: dict[asyncio.AbstractEventLoop, grpc.aio.Channel] = {}
+        self._streams: dict[asyncio.AbstractEventLoop, grpc.aio.Channel] = {}
         self._calls: dict[tuple[asyncio.AbstractEventLoop, str], Callable[..., Any]] = {}
 
     def method(self, path: str, response_type: type[Response]) -> Callable[..., Any]:
@@ -304,7 +320,7 @@ class LoopChannels:
         call = self._calls.get((loop, path))
         if call is None:
             with self._lock:
-                channel = self._channels.get(loop) or self._make(loop)
+                channel = self._channels.get(loop) or self._make(loop, self._channels)
                 call = channel.unary_unary(
                     path,
                     request_serializer=_serialize,
@@ -323,38 +339,45 @@ class LoopChannels:
         """Begins a call that streams, from the running event loop."""
         loop = asyncio.get_running_loop()
         with self._lock:
-            channel = self._channels.get(loop) or self._make(loop)
+            channel = self._streams.get(loop) or self._make(loop, self._streams)
         call: Any = channel.stream_stream(
             path, request_serializer=_serialize, response_deserializer=response_type.FromString
         )
         return LoopStream(call(timeout=timeout, metadata=metadata))
 
-    def _make(self, loop: asyncio.AbstractEventLoop) -> grpc.aio.Channel:
-        for ended in [each for each in self._channels if each.is_closed()]:
+    def _make(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        channels: dict[asyncio.AbstractEventLoop, grpc.aio.Channel],
+    ) -> grpc.aio.Channel:
+        for ended in [each for each in (*self._channels, *self._streams) if each.is_closed()]:
             self._forget(ended)
         settings = self._settings
+        if channels is self._streams:
+            settings = settings.of_streams()
         if settings.credentials is None:
             channel = grpc.aio.insecure_channel(settings.target, settings.options)
         else:
             channel = grpc.aio.secure_channel(
                 settings.target, settings.credentials, settings.options
             )
-        self._channels[loop] = channel
+        channels[loop] = channel
         return channel
 
-    def _forget(self, loop: asyncio.AbstractEventLoop) -> grpc.aio.Channel | None:
+    def _forget(self, loop: asyncio.AbstractEventLoop) -> list[grpc.aio.Channel]:
         for key in [key for key in self._calls if key[0] is loop]:
             del self._calls[key]
-        return self._channels.pop(loop, None)
+        popped = (self._channels.pop(loop, None), self._streams.pop(loop, None))
+        return [channel for channel in popped if channel is not None]
 
     async def close(self) -> None:
-        """Closes the channel of the running loop; those of other loops close when collected."""
+        """Closes the channels of the running loop; those of other loops close when collected."""
         with self._lock:
             own = self._forget(asyncio.get_running_loop())
-            for other in list(self._channels):
+            for other in [*self._channels, *self._streams]:
                 self._forget(other)
-        if own is not None:
-            await own.close()
+        for channel in own:
+            await channel.close()
 
 
 def _serialize(message: Message) -> bytes:

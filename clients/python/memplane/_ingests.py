@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import random
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,7 @@ from memplane._errors import (
     InvalidArgument,
     MemplaneError,
     Unavailable,
+    Violation,
 )
 from memplane._ids import uuid7
 from memplane._inputs import Put
@@ -28,7 +30,9 @@ AHEAD: Final = 4
 MAX_FAILURES: Final = 1000
 _TRIES: Final = 8
 _LONGEST_PAUSE_SECONDS: Final = 2.0
-_WORTH_RESUMING: Final = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED)
+_LONGEST_ASKED_SECONDS: Final = 60.0
+_WORTH_RESUMING: Final = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED)
+_PLACE: Final = re.compile(r"\bputs\[(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ class IngestResult:
     refused: int = 0
     """How many were not written."""
     skipped: int = 0
-    """How many were in batches that an earlier ingest of this id had brought home."""
+    """How many were in batches that were not sent, since they had been answered before (`after`)."""
     failures: tuple[IngestFailure, ...] = ()
     """Those that were refused, the first 1,000."""
 
@@ -112,8 +116,7 @@ class Batcher:
         Raises InvalidArgument when it is none.
         """
         index = self._start + len(self._puts)
-        put = _requests.put_message(given, f"puts[{index}]", mint=False)
-        size = put.ByteSize() + 8
+        put, size = _requests.sized_put(given, f"puts[{index}]")
         ref = put.memory.ref.SerializeToString(deterministic=True) if put.memory.ref.key else b""
         full = self._puts and (
             len(self._puts) >= self._items
@@ -154,11 +157,10 @@ class Tries:
         Raises the error when there is to be none, DeadlineExceeded when there is no time for it.
         """
         self._tries += 1
-        worth = error.code in _WORTH_RESUMING or error.retry_after is not None
-        if not worth or self._tries > _TRIES or error.reason == "CLIENT_CLOSED":
+        if not _is_worth_resuming(error) or self._tries > _TRIES:
             raise error
         pause = min(_LONGEST_PAUSE_SECONDS, 0.1 * 2.0**self._tries) * random.uniform(0.5, 1.0)  # noqa: S311
-        pause = max(pause, error.retry_after or 0.0)
+        pause = max(pause, min(error.retry_after or 0.0, _LONGEST_ASKED_SECONDS))
         if left is not None and pause >= left:
             raise DeadlineExceeded(f"the timeout of the whole passed: {error.message}") from error
         return pause
@@ -167,8 +169,13 @@ class Tries:
 class Ingest:
     """How an ingest fares, over all its streams."""
 
-    def __init__(self, ingest_id: str | None, min_durability: Durability | str | None) -> None:
+    def __init__(
+        self, ingest_id: str | None, min_durability: Durability | str | None, after: int
+    ) -> None:
         """Raises InvalidArgument."""
+        if _values.whole(after, "after") < 0:
+            raise InvalidArgument.at("after", f"must not be negative, but is {after}")
+        self._after = after
         self.id = uuid7() if ingest_id is None else _values.text(ingest_id, "ingest_id")
         level = _requests.durability_number(min_durability)
         self.opening = pb.IngestMemoriesRequest(
@@ -178,7 +185,6 @@ class Ingest:
         self._sent = 0
         """How many of those that wait were sent over the present stream."""
         self._ahead = 1
-        self._acknowledged: int | None = None
         self._outcomes: collections.Counter[Outcome] = collections.Counter()
         self._failures: list[IngestFailure] = []
         self._answered = self._refused = self._replayed = self._skipped = 0
@@ -188,8 +194,6 @@ class Ingest:
         """A stream was opened; what was not answered before goes over it again."""
         if response is None or not response.HasField("opened"):
             raise _ended()
-        if self._acknowledged is None:
-            self._acknowledged = response.opened.acknowledged
         self._sent = 0
         self._ahead = 1  # so that a refusal is heard, and not the write that it broke off
 
@@ -205,8 +209,7 @@ class Ingest:
 
     def take(self, batch: Batch) -> None:
         """Takes a batch, which is to be sent and then waits for its answer, unless it had one."""
-        assert self._acknowledged is not None, "opened"
-        if batch.sequence <= self._acknowledged:
+        if batch.sequence <= self._after:
             self._skipped += len(batch.puts)
         else:
             self._waiting.append(batch)
@@ -237,11 +240,15 @@ class Ingest:
         try:
             return self._tries.pause(error, left)
         except MemplaneError as last:
-            last.add_note(
-                f"{self._answered} memories of the ingest {self.id!r} were answered before; with "
-                "this ingest_id and the same memories it goes on from there"
-            )
-            raise
+            raise self.noted(last) from last.__cause__
+
+    def noted(self, error: MemplaneError) -> MemplaneError:
+        """An error that ends the ingest, with a note on how far it came."""
+        note = f"{self._answered} memories of the ingest {self.id!r} were answered before"
+        if _is_worth_resuming(error):
+            note += "; with this ingest_id and the same memories it can be taken up again"
+        error.add_note(note)
+        return error
 
     def result(self) -> IngestResult:
         """What became of it."""
@@ -266,8 +273,28 @@ class Ingest:
                 self._replayed += result.replayed
                 continue
             self._refused += 1
+            _place(result.error, start)
             if len(self._failures) < MAX_FAILURES:
                 self._failures.append(IngestFailure(index, result))
+
+
+def _place(error: MemplaneError, start: int) -> None:
+    """Makes a place in a batch one among all that is ingested."""
+
+    def moved(text: str) -> str:
+        return _PLACE.sub(lambda found: f"puts[{start + int(found[1])}]", text)
+
+    error.message = moved(error.message)
+    error.violations = tuple(
+        Violation(moved(each.field), each.description) for each in error.violations
+    )
+    error.args = (error.message,)
+
+
+def _is_worth_resuming(error: MemplaneError) -> bool:
+    if error.reason == "CLIENT_CLOSED":
+        return False
+    return error.code in _WORTH_RESUMING or error.retry_after is not None
 
 
 def _ended() -> MemplaneError:

@@ -79,7 +79,7 @@ class Put:
         """
         from memplane import _requests  # which knows how it is sent, and imports this module
 
-        _requests.check_put(self)
+        _requests.sized_put(self, "put")
 
     @classmethod
     def of(cls, memory: Memory) -> Put:

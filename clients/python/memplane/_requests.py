@@ -140,12 +140,14 @@ def put_message(given: Put | Memory, field: str, *, mint: bool) -> memory_servic
     return message
 
 
-def check_put(put: Put) -> None:
-    """Raises InvalidArgument when it cannot be sent."""
-    size = put_message(put, "put", mint=False).ByteSize()
+def sized_put(given: Put | Memory, field: str) -> tuple[memory_service_pb2.MemoryPut, int]:
+    """A put that fits into a message, and its size there in bytes."""
+    message = put_message(given, field, mint=False)
+    size = message.ByteSize() + 8  # its tag and length
     if size > MAX_MEMORY_BYTES:
         limit = f"must be at most {MAX_MEMORY_BYTES} bytes as a message, not {size}"
-        raise InvalidArgument.at("put.memory", limit)
+        raise InvalidArgument.at(f"{field}.memory", limit)
+    return message, size
 
 
 def _fill_episode(message: memory_pb2.Episode, episode: Episode, where: str) -> None:

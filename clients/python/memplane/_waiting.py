@@ -8,8 +8,9 @@ import inspect
 import time
 from collections.abc import AsyncIterable, Callable, Coroutine, Generator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
+from enum import Enum
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 from memplane._errors import InvalidArgument
 
@@ -19,6 +20,15 @@ Item = TypeVar("Item")
 AsyncSource = Iterable[Item] | AsyncIterable[Item]
 Source = Iterable[Item]
 Opened = TypeVar("Opened", bound=AbstractAsyncContextManager[Any])
+
+
+class End(Enum):
+    """The type of what stands behind the last item."""
+
+    END = "end"
+
+
+END: Final = End.END
 
 
 class AsyncWaiting:
@@ -35,7 +45,7 @@ class AsyncWaiting:
         return await asyncio.to_thread(function)
 
     @staticmethod
-    async def answer(given: Any) -> Any:
+    async def answer(given: Any, field: str) -> Any:  # noqa: ARG004 (as of Waiting)
         """What a function has given; that of an async function is awaited."""
         return await given if inspect.isawaitable(given) else given
 
@@ -54,8 +64,8 @@ class Waiting:
         return function()
 
     @staticmethod
-    def answer(given: Any) -> Any:
-        """What a function has given.
+    def answer(given: Any, field: str) -> Any:
+        """What a function has given that stands in a field.
 
         Raises:
             InvalidArgument: It was an async function, whose work would never be done.
@@ -64,7 +74,7 @@ class Waiting:
             if inspect.iscoroutine(given):
                 given.close()
             raise InvalidArgument.at(
-                "change", "is an async function; this client takes plain ones, AsyncClient both"
+                field, "is an async function; this client takes plain ones, AsyncClient both"
             )
         return given
 
@@ -77,11 +87,11 @@ class AsyncItems(Generic[Item]):
         self._async = aiter(source) if isinstance(source, AsyncIterable) else None
         self._plain = _iterator(source) if self._async is None else iter(())
 
-    async def next(self) -> Item | None:
-        """The next one; None when there is none."""
+    async def next(self) -> Item | End:
+        """The next one; END when there is none."""
         if self._async is not None:
-            return await anext(self._async, None)
-        return next(self._plain, None)
+            return await anext(self._async, END)
+        return next(self._plain, END)
 
 
 class Items(Generic[Item]):
@@ -91,9 +101,9 @@ class Items(Generic[Item]):
         """Raises InvalidArgument when it cannot be iterated over."""
         self._plain = _iterator(source)
 
-    def next(self) -> Item | None:
-        """The next one; None when there is none."""
-        return next(self._plain, None)
+    def next(self) -> Item | End:
+        """The next one; END when there is none."""
+        return next(self._plain, END)
 
 
 def _iterator(source: Any) -> Iterator[Any]:

@@ -193,7 +193,6 @@ def _say_result(reading: Import, result: IngestResult, form: options.OutputForm)
         "unchanged": result.unchanged,
         "spooled": result.spooled,
         "replayed": result.replayed,
-        "skipped": result.skipped,
         "refused": reading.refused,
     }
     if form is options.OutputForm.JSON:
@@ -207,8 +206,6 @@ def _say_result(reading: Import, result: IngestResult, form: options.OutputForm)
     )
     if result.replayed:
         shown += f" ({result.replayed:,} of these by an earlier run)"
-    if result.skipped:
-        shown += f"; {result.skipped:,} more were brought home by an earlier run"
     sys.stdout.write(f"{shown}\n")
     sys.stdout.flush()
     _say_refused(reading)

@@ -10,6 +10,7 @@ from typing import Self
 from google.protobuf.message import Message
 
 from memplane_gateway.deadline import remaining, within
+from memplane_gateway.errors import Code, MemplaneError, Reason
 from memplane_gateway.interceptors.call import Wire
 from memplane_gateway.interceptors.deadline import deadline_passed
 from memplane_gateway.interceptors.draining import shutting_down
@@ -52,8 +53,21 @@ class Messages:
 
     async def send(self, message: Message) -> None:
         """As `Stream.send` says."""
-        await self._wire.send(message.SerializeToString())
-        self._raise_if_ending()
+        assert self._ending is not None, "entered"
+        raw = message.SerializeToString()
+        del message  # while nobody takes them, the bytes are enough
+        sending = asyncio.ensure_future(self._wire.send(raw))
+        seconds = self._wire.step_seconds
+        try:
+            await asyncio.wait(
+                {sending, self._ending}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            self._raise_if_ending()
+            if not sending.done():
+                raise _not_taken(seconds)
+            await sending
+        finally:
+            sending.cancel()
 
     @asynccontextmanager
     async def step(self) -> AsyncIterator[None]:
@@ -76,3 +90,11 @@ class Messages:
     def _raise_if_ending(self) -> None:
         if self._wire.ending.is_set():
             raise shutting_down()
+
+
+def _not_taken(seconds: float | None) -> MemplaneError:
+    return MemplaneError(
+        Code.DEADLINE_EXCEEDED,
+        Reason.DEADLINE_PASSED,
+        f"the caller took nothing for {seconds} s; what was sent before was done, go on from there",
+    )

@@ -9,7 +9,6 @@ from memplane.v1 import memory_service_pb2 as pb
 from memplane_gateway import limits
 from memplane_gateway.clock import Clock
 from memplane_gateway.memory.calls.idempotency import Running
-from memplane_gateway.memory.calls.ingests import IngestNotes
 from memplane_gateway.memory.calls.once import OnceNotes
 from memplane_gateway.memory.calls.removals import RemovalNotes
 from memplane_gateway.memory.lifecycle.deleting import Progress
@@ -60,7 +59,6 @@ class MemoryService:
         clock: Clock,
         notes: RemovalNotes,
         purges: OnceNotes[Progress],
-        ingests: IngestNotes,
     ) -> None:
         self._router = router
         self._clock = clock
@@ -69,7 +67,7 @@ class MemoryService:
         self._overview = Overview(router)
         self._purging = Purging(router, purges, self._running)
         self._writes = Writes(router)
-        self._streams = Streams(router, clock, self._writes, ingests, self._running)
+        self._streams = Streams(router, clock, self._writes, self._running)
 
     def rpcs(self) -> list[Rpc]:
         """All rpcs of the service."""

@@ -9,12 +9,12 @@ from memplane.v1 import scan_pb2
 from memplane_adapters.contract import Address, Durability
 from memplane_gateway import limits
 from memplane_gateway.clock import Clock
-from memplane_gateway.errors import Code, MemplaneError, invalid
+from memplane_gateway.errors import Code, MemplaneError, Reason, invalid
 from memplane_gateway.memory.calls.idempotency import Running
-from memplane_gateway.memory.calls.ingests import IngestNotes
 from memplane_gateway.memory.model import Caller, Operation, Put
+from memplane_gateway.memory.questions import Listing
 from memplane_gateway.pacing import paced
-from memplane_gateway.routes import Router
+from memplane_gateway.routes import Route, Router
 from memplane_gateway.services.calls import Translated, read_min_durability, refuse_token
 from memplane_gateway.services.writes import Writes, minted_key, with_body, write_result
 from memplane_gateway.wire.memories import read_put
@@ -29,39 +29,25 @@ _PASSES = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED)
 class Streams:
     """The rpcs IngestMemories and ScanMemories."""
 
-    def __init__(
-        self, router: Router, clock: Clock, writes: Writes, notes: IngestNotes, running: Running
-    ) -> None:
+    def __init__(self, router: Router, clock: Clock, writes: Writes, running: Running) -> None:
         self._router = router
         self._clock = clock
         self._writes = writes
-        self._notes = notes
         self._running = running
 
     async def ingest_memories(self, stream: Stream, caller: Caller) -> None:
         """Write batch after batch, each answered before the next is read."""
         messages = aiter(stream)
         opening, asked = _read_opening(await anext(messages, None))
-        async with stream.step():
-            note = await self._notes.open(caller, opening.ingest_id)
+        await stream.send(pb.IngestMemoriesResponse(opened=pb.IngestOpened()))
         previous: int | None = None
-        try:
-            opened = pb.IngestOpened(acknowledged=note.acknowledged)
-            await stream.send(pb.IngestMemoriesResponse(opened=opened))
-            async for message in messages:
-                batch = _read_batch(message, previous)
-                previous = batch.sequence
-                request_id = f"{opening.ingest_id}/{batch.sequence}"
-                async with stream.step():
-                    ack = await self._put(replace(caller, request_id=request_id), batch, asked)
-                whole = not any(result.HasField("error") for result in ack.results)
-                note.answered(batch.sequence, whole=whole)
-                await stream.send(pb.IngestMemoriesResponse(ack=ack))
+        async for message in messages:
+            batch = _read_batch(message, previous)
+            previous = batch.sequence
+            request_id = f"{opening.ingest_id}/{batch.sequence}"
             async with stream.step():
-                await note.take_back()
-        except BaseException:
-            self._notes.keep_soon(note)
-            raise
+                ack = await self._put(replace(caller, request_id=request_id), batch, asked)
+            await stream.send(pb.IngestMemoriesResponse(ack=ack))
 
     async def scan_memories(self, stream: Stream, caller: Caller) -> None:
         """Send page after page of a walk."""
@@ -72,15 +58,22 @@ class Streams:
         violations.raise_if_any()
         route = self._router[listing.selection.kind]
         while True:
-            response = scan_pb2.ScanMemoriesResponse()
             async with stream.step():
-                with Translated(route):
-                    page = await route.memories.list(caller, listing)
-                await write_page(page, response, vectors=listing.vectors)
-            await stream.send(response)
-            if not page.next_page_token:
+                chunk = await self._chunk(route, caller, listing)
+            token = chunk.next_page_token
+            await stream.send(chunk)
+            if not token:
                 return
-            listing = replace(listing, page_token=page.next_page_token)
+            listing = replace(listing, page_token=token)
+
+    async def _chunk(
+        self, route: Route, caller: Caller, listing: Listing
+    ) -> scan_pb2.ScanMemoriesResponse:
+        with Translated(route):
+            page = await route.memories.list(caller, listing)
+        response = scan_pb2.ScanMemoriesResponse()
+        await write_page(page, response, vectors=listing.vectors)
+        return response
 
     async def _put(
         self, caller: Caller, batch: pb.IngestBatch, asked: Durability | None
@@ -91,12 +84,15 @@ class Streams:
         """
         puts, refused = await self._read_puts(caller, batch)
         caller = await with_body(caller, batch.puts)
-        async with self._running.alone(caller, Operation.PUT):
-            written, routes = await self._writes.by_route(
-                puts,
-                asked,
-                lambda route, part: route.memories.put(caller, part, spool=asked is None),
-            )
+        try:
+            async with self._running.alone(caller, Operation.PUT):
+                written, routes = await self._writes.by_route(
+                    puts,
+                    asked,
+                    lambda route, part: route.memories.put(caller, part, spool=asked is None),
+                )
+        except MemplaneError as error:
+            raise _in_words_of_ingests(error, batch) from error
         for each in written:
             if each.error is not None and _may_pass(each.error):
                 raise each.error
@@ -142,6 +138,19 @@ class Streams:
             else:
                 puts.append(put)
         return puts, refused
+
+
+def _in_words_of_ingests(error: MemplaneError, batch: pb.IngestBatch) -> MemplaneError:
+    """A caller of an ingest knows no request ids, which batches are put under."""
+    if error.reason is not Reason.REQUEST_ID_REUSED:
+        return error
+    return MemplaneError(
+        error.code,
+        error.reason,
+        f"batch {batch.sequence} of this ingest was another one before; ingest other memories, or "
+        "the same in other batches, under another ingest_id",
+        metadata=error.metadata,
+    )
 
 
 def _may_pass(error: MemplaneError) -> bool:

@@ -23,7 +23,8 @@ class Stream(Protocol):
     async def send(self, message: Message) -> None:
         """Send a message; returns when there is room for another one.
 
-        Raises UNAVAILABLE when the gateway is to stop; the message was sent.
+        Raises UNAVAILABLE when the gateway is to stop, and DEADLINE_EXCEEDED when the caller takes
+        nothing for as long as a step may take: a stalled one must not hold what it is sent for ever.
         """
         ...
 

@@ -107,7 +107,7 @@ def _seconds(timeout: float) -> float | None:
     """A timeout as gRPC takes it."""
     if timeout == math.inf:
         return None
-    if _values.number(timeout, "timeout") <= 0:
+    if not _values.number(timeout, "timeout") > 0:
         raise InvalidArgument.at("timeout", f"must be more than 0 seconds, not {timeout!r}")
     return timeout
 

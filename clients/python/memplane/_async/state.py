@@ -96,7 +96,7 @@ class AsyncState:
         version, attempt = await self._read(), 1
         while True:
             state = version.snapshot.value()
-            returned = await AsyncWaiting.answer(change(state))
+            returned = await AsyncWaiting.answer(change(state), "change")
             mine = Snapshot.of(state, "state")
             if not version.snapshot.touched(mine):
                 return StateUpdate(state, None, returned, attempt)

@@ -97,7 +97,7 @@ class State:
         version, attempt = self._read(), 1
         while True:
             state = version.snapshot.value()
-            returned = Waiting.answer(change(state))
+            returned = Waiting.answer(change(state), "change")
             mine = Snapshot.of(state, "state")
             if not version.snapshot.touched(mine):
                 return StateUpdate(state, None, returned, attempt)

@@ -9,13 +9,13 @@ from typing import Any
 
 from memplane import _ingests, _replies, _requests, _values
 from memplane._enums import Durability, Kind, to_wire
-from memplane._errors import MemplaneError, Unavailable
+from memplane._errors import InvalidArgument, MemplaneError, Unavailable
 from memplane._filter_dicts import FilterLike, filter_message
 from memplane._inputs import Put
 from memplane._models import FilterReport, Memory
 from memplane._sync.connection import MEMORY_SERVICE, Base, Connection
 from memplane._sync.transport import Stream
-from memplane._waiting import Items, Source, Waiting
+from memplane._waiting import END, Items, Source, Waiting
 from memplane.v1 import memory_service_pb2 as pb
 from memplane.v1 import scan_pb2
 
@@ -29,6 +29,7 @@ class Streaming(Base):
         *,
         ingest_id: str | None = None,
         batch_items: int = 200,
+        after: int = 0,
         on_ack: Callable[[_ingests.IngestAck], Any] | None = None,
         min_durability: Durability | str | None = None,
         timeout: float | None = None,
@@ -42,46 +43,61 @@ class Streaming(Base):
         Args:
             puts: The memories, as in `put_many`; a generator will do.
             ingest_id: Names the ingest, at most 100 bytes; minted when not given. With the same id
-                and the same memories in the same batches, an ingest that broke off goes on where it
-                was, even in another process, and one that is done again makes no duplicates: keys
+                and the same memories in the same batches, an ingest that broke off can be taken up
+                again, even by another process: what had been written is found to be there, and keys
                 that are left empty are derived from it.
             batch_items: How many memories a batch has at most, 1 to 1,000.
+            after: The sequence of the last batch whose answer was seen (`IngestAck.sequence`), when an
+                ingest is taken up again: the batches up to it are not sent.
             on_ack: Is called with the answer to each batch.
             min_durability: Refuse with FailedPrecondition when the route reaches less.
             timeout: Seconds for the whole ingest. None means no limit.
 
         Raises:
             InvalidArgument: One of the memories is none; those before it may be written.
+            AlreadyExists: A batch under this ingest_id was another one within the last 24 hours.
             MemplaneError: The ingest failed for good; a note says how far it came.
         """
-        ingest = _ingests.Ingest(ingest_id, min_durability)
+        if on_ack is not None and not callable(on_ack):
+            raise InvalidArgument.at("on_ack", f"must be a function, not {on_ack!r:.64}")
+        ingest = _ingests.Ingest(ingest_id, min_durability, after)
         batcher = _ingests.Batcher(batch_items)
         items = Items(puts)
         clock = _Clock(timeout)
-        while True:
-            stream = self._connection.stream(
-                MEMORY_SERVICE + "IngestMemories", pb.IngestMemoriesResponse, clock.left()
-            )
-            try:
-                stream.send(ingest.opening)
-                ingest.opened(stream.receive())
-                while True:
-                    while ingest.has_room and (batch := _next_batch(items, batcher)):
-                        ingest.take(batch)
+        stream: Stream[pb.IngestMemoriesResponse] | None = None
+        try:
+            while True:
+                # What the caller's own code raises, here and in `on_ack`, is no failure of the stream.
+                while ingest.has_room and (batch := _next_batch(items, batcher, ingest)):
+                    ingest.take(batch)
+                try:
+                    if stream is None:
+                        stream = self._ingest_stream(clock)
+                        stream.send(ingest.opening)
+                        ingest.opened(stream.receive())
                     for due in ingest.due():
                         stream.send(due.request)
                     if not ingest.waits:
-                        break
+                        stream.end()
+                        stream.receive()
+                        return ingest.result()
                     ack = ingest.answered(stream.receive())
-                    if on_ack is not None:
-                        Waiting.answer(on_ack(ack))
-                stream.end()
-                stream.receive()
-                return ingest.result()
-            except MemplaneError as error:
-                Waiting.pause(ingest.pause(error, clock.left()))
-            finally:
+                except MemplaneError as error:
+                    if stream is not None:
+                        stream.cancel()
+                    stream = None
+                    Waiting.pause(ingest.pause(error, clock.left()))
+                    continue
+                if on_ack is not None:
+                    Waiting.answer(on_ack(ack), "on_ack")
+        finally:
+            if stream is not None:
                 stream.cancel()
+
+    def _ingest_stream(self, clock: _Clock) -> Stream[pb.IngestMemoriesResponse]:
+        return self._connection.stream(
+            MEMORY_SERVICE + "IngestMemories", pb.IngestMemoriesResponse, clock.left()
+        )
 
     def scan(
         self,
@@ -194,11 +210,17 @@ class _Clock:
         return max(0.001, self._end - time.monotonic())
 
 
-def _next_batch(items: Items[Put | Memory], batcher: _ingests.Batcher) -> _ingests.Batch | None:
-    """The next batch; None when there is none."""
+def _next_batch(
+    items: Items[Put | Memory], batcher: _ingests.Batcher, ingest: _ingests.Ingest
+) -> _ingests.Batch | None:
+    """The next batch; None when there is none. Raises what the source does, and InvalidArgument."""
     while True:
         given = items.next()
-        if given is None:
+        if given is END:
             return batcher.rest()
-        if batch := batcher.add(given):
+        try:
+            batch = batcher.add(given)
+        except InvalidArgument as error:
+            raise ingest.noted(error) from None
+        if batch:
             return batch

@@ -1146,24 +1146,16 @@ Global___IngestMemoriesResponse: _TypeAlias = IngestMemoriesResponse  # noqa: Y0
 
 @_typing.final
 class IngestOpened(_message.Message):
-    """IngestOpened says where an ingest goes on."""
+    """IngestOpened says that batches may come."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    ACKNOWLEDGED_FIELD_NUMBER: _builtins.int
-    acknowledged: _builtins.int
-    """All batches up to this one were answered within the last 24 hours by earlier
-    streams of this ingest that did not come to their end, and need not be sent.
-    0 means none that is known: then sending all is right, and harmless.
-    """
     def __init__(
         self,
-        *,
-        acknowledged: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -230,8 +230,8 @@ class MemoryServiceServicer(object):
 
         A stream that broke off is resumed by another one with the same ingest_id
         that sends the batches without an answer again, under their sequence: what
-        had taken effect is answered as it was, `replayed`. Where a store fails the
-        stream ends with its error, and that batch has no answer.
+        had changed something is answered as it was, `replayed`. Where a store fails
+        the stream ends with its error, and that batch has no answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

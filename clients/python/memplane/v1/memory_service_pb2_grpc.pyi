@@ -103,8 +103,8 @@ class MemoryServiceStub:
 
     A stream that broke off is resumed by another one with the same ingest_id
     that sends the batches without an answer again, under their sequence: what
-    had taken effect is answered as it was, `replayed`. Where a store fails the
-    stream ends with its error, and that batch has no answer.
+    had changed something is answered as it was, `replayed`. Where a store fails
+    the stream ends with its error, and that batch has no answer.
     """
     ScanMemories: _grpc.UnaryStreamMultiCallable[_scan_pb2.ScanMemoriesRequest, _scan_pb2.ScanMemoriesResponse]
     """ScanMemories sends everything below a namespace, chunk by chunk, as
@@ -183,8 +183,8 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
 
     A stream that broke off is resumed by another one with the same ingest_id
     that sends the batches without an answer again, under their sequence: what
-    had taken effect is answered as it was, `replayed`. Where a store fails the
-    stream ends with its error, and that batch has no answer.
+    had changed something is answered as it was, `replayed`. Where a store fails
+    the stream ends with its error, and that batch has no answer.
     """
     ScanMemories: _aio.UnaryStreamMultiCallable[_scan_pb2.ScanMemoriesRequest, _scan_pb2.ScanMemoriesResponse]  # type: ignore[assignment]
     """ScanMemories sends everything below a namespace, chunk by chunk, as
@@ -326,8 +326,8 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A stream that broke off is resumed by another one with the same ingest_id
         that sends the batches without an answer again, under their sequence: what
-        had taken effect is answered as it was, `replayed`. Where a store fails the
-        stream ends with its error, and that batch has no answer.
+        had changed something is answered as it was, `replayed`. Where a store fails
+        the stream ends with its error, and that batch has no answer.
         """
 
     @_abc_1.abstractmethod
