@@ -1,6 +1,6 @@
 """Imports a chat transcript, as chat APIs give it, over one stream; done again, it changes nothing.
 
-python examples/import_chat.py FILE [TARGET]    (FILE: {"id": ..., "messages": [{"role", "content"}, ...]})
+python examples/import_chat.py FILE [TARGET]    (FILE: {"id", "created_at", "messages": [{"role", "content"}, ...]})
 
 `memplane ingest FILE` does more: tools, parts of messages, many conversations, a progress bar.
 """
@@ -52,4 +52,6 @@ def run(file: str, target: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python examples/import_chat.py CHAT.json [TARGET]")
     run(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "localhost:50051")

@@ -68,5 +68,7 @@ def run(place: Path, vector: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python examples/switch_vendors.py DIRECTORY [VECTOR-STORE]")
     directory = Path(sys.argv[1]).resolve()
     run(directory, sys.argv[2] if len(sys.argv) > 2 else f"qdrant+{directory / 'qdrant'}")

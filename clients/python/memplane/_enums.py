@@ -212,14 +212,14 @@ AnyEnum = TypeVar("AnyEnum", bound=StrEnum)
 
 
 def coerce(enum: type[AnyEnum], given: AnyEnum | str, field: str) -> AnyEnum:
-    """The member that a caller means by itself or by its value.
+    """The member that a caller means by itself or by its value, in small letters or in capitals.
 
     Raises:
         InvalidArgument: It is none, or UNKNOWN, which only the gateway says.
     """
     try:
-        member = given if isinstance(given, enum) else enum(given)
-    except ValueError:
+        member = given if isinstance(given, enum) else enum(given.lower())
+    except (ValueError, AttributeError):
         member = None
     if member is None or member.name == "UNKNOWN":
         known = ", ".join(each.value for each in enum if each.name != "UNKNOWN")

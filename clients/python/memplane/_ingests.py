@@ -28,7 +28,9 @@ AHEAD: Final = 4
 """Batches that are sent and not yet answered, at most."""
 
 MAX_FAILURES: Final = 1000
-_TRIES: Final = 8
+_FIRST_TRIES: Final = 8
+_LATER_TRIES: Final = 40
+"""Once it has got anywhere: about a minute, in which a gateway is started anew."""
 _LONGEST_PAUSE_SECONDS: Final = 2.0
 _LONGEST_ASKED_SECONDS: Final = 60.0
 _WORTH_RESUMING: Final = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED)
@@ -146,10 +148,12 @@ class Tries:
 
     def __init__(self) -> None:
         self._tries = 0
+        self._most = _FIRST_TRIES
 
     def begin_anew(self) -> None:
         """It got on."""
         self._tries = 0
+        self._most = _LATER_TRIES
 
     def pause(self, error: MemplaneError, left: float | None) -> float:
         """Seconds to wait before another stream, of those that are left.
@@ -157,7 +161,7 @@ class Tries:
         Raises the error when there is to be none, DeadlineExceeded when there is no time for it.
         """
         self._tries += 1
-        if not _is_worth_resuming(error) or self._tries > _TRIES:
+        if not _is_worth_resuming(error) or self._tries > self._most:
             raise error
         pause = min(_LONGEST_PAUSE_SECONDS, 0.1 * 2.0**self._tries) * random.uniform(0.5, 1.0)  # noqa: S311
         pause = max(pause, min(error.retry_after or 0.0, _LONGEST_ASKED_SECONDS))

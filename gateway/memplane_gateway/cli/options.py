@@ -35,7 +35,9 @@ Target = Annotated[
 ]
 DEFAULT_TARGET = "localhost:50051"
 
-Kind = Annotated[KindName, typer.Option("--kind", "-k", help="The kind of memory.")]
+Kind = Annotated[
+    KindName, typer.Option("--kind", "-k", case_sensitive=False, help="The kind of memory.")
+]
 Namespace = Annotated[
     list[str] | None,
     typer.Option(

@@ -30,7 +30,10 @@ def purge(
     timeout: options.Timeout = options.DEFAULT_TIMEOUT,
     form: options.Output = options.OutputForm.TABLE,
 ) -> None:
-    """Delete the memories of one kind below a namespace that match a filter."""
+    """Delete the memories of one kind below a namespace: all, or those that match a filter.
+
+    Pinned ones, too. With --dry-run it only says how many.
+    """
     given = read_filter(filter_text)
     with calling(target, timeout, form) as client:
         done = scoped(client, namespace).purge(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from memplane_gateway.cli import exits, options, output
-from memplane_gateway.cli.client import calling, read_filter, scoped
+from memplane_gateway.cli.client import calling, read_filter, read_period, scoped
 
 
 class ModeName(StrEnum):
@@ -26,7 +26,9 @@ def search(
         str | None, typer.Argument(help="A question or words; without, the newest come first.")
     ] = None,
     *,
-    mode: Annotated[ModeName, typer.Option("--mode", "-m", help="How to search.")] = ModeName.AUTO,
+    mode: Annotated[
+        ModeName, typer.Option("--mode", "-m", case_sensitive=False, help="How to search.")
+    ] = ModeName.AUTO,
     filter_text: options.FilterText = None,
     limit: Annotated[
         int, typer.Option("--limit", "-l", min=1, max=1000, help="How many at most.")
@@ -36,8 +38,8 @@ def search(
         typer.Option("--like", help="The key of a memory instead of words: what is near it."),
     ] = None,
     half_life: Annotated[
-        float | None,
-        typer.Option("--half-life", min=0.000001, help="Seconds in which recency halves."),
+        str | None,
+        typer.Option("--half-life", help="In what time recency halves: 90, 12h, 30d."),
     ] = None,
     importance: Annotated[
         float,
@@ -69,7 +71,7 @@ def search(
             mode=mode.value,
             filter=given,
             limit=limit,
-            recency_half_life=half_life,
+            recency_half_life=None if half_life is None else read_period(half_life, "--half-life"),
             importance_weight=importance,
             diversity=diversity,
             explain=explain,
