@@ -111,7 +111,8 @@ class Gateway:
         self.settings = settings
         self.address = ""
         self.handlers: dict[str, Handler] = {}
-        self._streaming: frozenset[str] = frozenset()
+        self.streaming: frozenset[str] = frozenset()
+        """The paths of those handlers that stream."""
         self._clock = Clock()
         self._backends = Backends(settings)
         self._control = self._control_store()
@@ -178,7 +179,7 @@ class Gateway:
             ),
         )
         rpcs = [rpc for service in services for rpc in service.rpcs()]
-        self._streaming = frozenset(rpc.path for rpc in rpcs if rpc.streams)
+        self.streaming = frozenset(rpc.path for rpc in rpcs if rpc.streams)
         self.handlers = intercepted(
             rpcs,
             self._draining,
@@ -246,7 +247,7 @@ class Gateway:
                 ("grpc.max_send_message_length", -1),
             ]
         )
-        server.add_generic_rpc_handlers(tuple(generic_handlers(self.handlers, self._streaming)))
+        server.add_generic_rpc_handlers(tuple(generic_handlers(self.handlers, self.streaming)))
         safe: Any = SafeServer(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, safe)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import grpc
 from google.protobuf.descriptor import Descriptor
@@ -40,6 +40,8 @@ class Method:
     request: type[Message]
     response: type[Message]
     input: Descriptor
+    streams: bool = False
+    """Whether it may answer with more than one message."""
 
     @property
     def name(self) -> str:
@@ -55,6 +57,7 @@ def methods() -> list[Method]:
             GetMessageClass(method.input_type),
             GetMessageClass(method.output_type),
             method.input_type,
+            method.server_streaming,
         )
         for file in _FILES
         for service in file.services_by_name.values()
@@ -181,27 +184,41 @@ def call_all(
 ) -> list[Answer]:
     """Many calls with any bytes, some at once; the answers come in order."""
     path = method if isinstance(method, str) else method.path
+    streams = any(each.streams for each in METHODS.values() if each.path == path)
     send: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
+    stream: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(path)
     answers: list[Answer] = []
     pending: list[Pending] = []
     for request in requests:
         raw = request if isinstance(request, bytes) else request.SerializeToString()
-        pending.append(
-            cast(
-                "Pending",
-                send.future(
-                    raw,
-                    timeout=timeout,
-                    metadata=tuple(metadata),
-                    wait_for_ready=wait_for_ready,
-                    compression=compression,
-                ),
-            )
+        begin: Any = stream if streams else send.future
+        begun = begin(
+            raw,
+            timeout=timeout,
+            metadata=tuple(metadata),
+            wait_for_ready=wait_for_ready,
+            compression=compression,
         )
+        pending.append(cast("Pending", Streamed(begun) if streams else begun))
         if len(pending) == at_once:
             answers += map(_ended, pending)
             pending = []
     return answers + [_ended(one) for one in pending]
+
+
+class Streamed:
+    """A call with many answers, of which the first is looked at; the others are taken, too."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._call, name)
+
+    def result(self) -> bytes:
+        """The first answer."""
+        answers = list(self._call)
+        return answers[0] if answers else b""
 
 
 def _ended(pending: Pending) -> Answer:

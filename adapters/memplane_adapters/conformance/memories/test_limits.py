@@ -262,7 +262,9 @@ async def test_what_is_over_a_limit_is_refused(
 
 async def test_every_limit_is_shown_and_tried(abilities: Capabilities) -> None:
     assert dict(abilities.limits) == limits.SHOWN
-    elsewhere = {"vector_dimensions", "page_bytes", "reply_bytes", "memory_bytes"}  # and test_sizes
+    # Here below, in test_sizes, and in test_indexed_texts.
+    elsewhere = {"vector_dimensions", "page_bytes", "reply_bytes", "memory_bytes"}
+    elsewhere |= {"indexed_text_items", "indexed_text_path_bytes"}
     assert abilities.limits.keys() - TRIES.keys() == elsewhere
 
 
