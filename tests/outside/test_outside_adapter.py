@@ -10,11 +10,16 @@ from pathlib import Path
 
 import pytest
 from tests.faults.process import Gateway, room
+from tests.thorough import THOROUGH
 
 from memplane import Client, ConditionalWrite, Kind, Mode, Unimplemented, attr
 
 # Where a weak store makes a difference; the whole takes minutes.
-FILES = ("admin", "batches", "filter_truth", "preconditions", "races", "reach", "writes")
+FILES = (
+    ("admin", "batches", "filter_truth", "preconditions", "races", "reach", "writes")
+    if THOROUGH
+    else ("filter_truth", "preconditions", "reach")
+)
 SUITE = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs", "--pyargs")
 
 

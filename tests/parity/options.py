@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-SMOKE_STEPS = 200
+SMOKE_STEPS = 140
 """Of the run within `make test`, whose steps are always the same."""
 STEPS = 2_000
 

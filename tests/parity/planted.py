@@ -153,11 +153,11 @@ def _as_floats(given: Any) -> Any:
 
 FAULTS: Sequence[type[EmbeddedVectorStore]] = (
     DropsFilters,
-    ForgetsOrder,
     Miscounts,
     AnotherReason,
 )
 RARER_FAULTS: Sequence[type[EmbeddedVectorStore]] = (
+    ForgetsOrder,
     LosesWords,
     DistanceAsScore,
     ScoresALittleOff,
@@ -211,8 +211,12 @@ class ReadsBehind(EmbeddedKeyValueStore):
         return [before.get(address, stored) for address, stored in zip(addresses, now, strict=True)]
 
 
-KEY_VALUE_FAULTS: Sequence[type[EmbeddedKeyValueStore]] = (OrdersByPlace, ReadsBehind)
-RARER_KEY_VALUE_FAULTS: Sequence[type[EmbeddedKeyValueStore]] = (LosesARow, FirstOfABatch)
+KEY_VALUE_FAULTS: Sequence[type[EmbeddedKeyValueStore]] = (OrdersByPlace,)
+RARER_KEY_VALUE_FAULTS: Sequence[type[EmbeddedKeyValueStore]] = (
+    ReadsBehind,
+    LosesARow,
+    FirstOfABatch,
+)
 
 
 def broken(fault: Fault) -> Callable[[Settings], Settings]:
