@@ -88,7 +88,7 @@ def _comes_again(item: pytest.Item) -> bool:
         return True
     if item.path.name == "test_filters.py":  # as above
         return over_grpc or (store in KEY_VALUES and store is not KEY_VALUES[0])
-    if item.name.startswith("test_field_37_2500_rows"):  # one order of the six a store
+    if item.name.startswith("test_field_37_2500_rows"):  # some of the six orders a store
         return zlib.crc32(item.name.encode()) % 3 > 0
     name = _number(item)
     # Stores of key-values alone differ behind what their adapters are held to: they share the cases.
