@@ -36,6 +36,10 @@ def numbers_of(text: str) -> list[float]:
     return [byte - 128.0 for byte in hashlib.sha256(text.encode()).digest()[:3]]
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # as many may connect at once
+
+
 class Endpoint:
     """An OpenAI-compatible server on a free port."""
 
@@ -65,7 +69,7 @@ class Endpoint:
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = _Server(("127.0.0.1", 0), Handler)
         self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
         self.server.daemon_threads = True
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))

@@ -320,6 +320,32 @@ async def test_a_refused_text_is_the_failure_of_those_who_sent_it_alone() -> Non
     assert len(model.calls) <= 2 + 2 * 6
 
 
+async def test_a_batch_is_full_by_the_bytes_of_its_texts() -> None:
+    model = Model(gate=asyncio.Event())
+    embedder = Batching(model, Limits(items=8, size=10, parallel=2))
+    calls = [asyncio.create_task(embedder.embed([text])) for text in ("first", "猫猫猫猫")]
+    await turns(3)
+    assert model.calls == [["first"], ["猫猫猫猫"]]
+    assert model.gate is not None
+    model.gate.set()
+    await asyncio.gather(*calls)
+
+
+async def test_what_is_under_way_or_shared_fills_no_batch() -> None:
+    model = Model(gate=asyncio.Event())
+    embedder = Batching(model, Limits(items=3, parallel=2))
+    asked = (["a"], ["a"], ["a"], ["b"], ["b"], ["b", "a"])
+    calls = [asyncio.create_task(embedder.embed(texts)) for texts in asked]
+    await turns(3)
+    assert model.calls == [["a"]]
+    last = asyncio.create_task(embedder.embed(["c", "d"]))
+    await turns(3)
+    assert model.calls == [["a"], ["b", "c", "d"]]
+    assert model.gate is not None
+    model.gate.set()
+    await asyncio.gather(*calls, last)
+
+
 async def test_close_ends_what_waits() -> None:
     model = Model(gate=asyncio.Event())
     embedder = Batching(model, Limits(items=1))

@@ -43,8 +43,11 @@ async def test_retry_after_is_waited_for(endpoint: Endpoint, header: str, status
     await embedder.close()
 
 
-async def test_who_has_less_time_than_is_asked_for_hears_so_at_once(endpoint: Endpoint) -> None:
-    patience(endpoint, "7", 1)
+@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("3600", 60.0)])
+async def test_who_has_less_time_than_is_asked_for_hears_so_at_once(
+    endpoint: Endpoint, header: str, seconds: float
+) -> None:
+    patience(endpoint, header, 1)
     embedder = endpoint.serving()
     vectors = TextVectors("semantic", embedder)
     for _ in range(2):  # the second does not even ask
@@ -52,7 +55,7 @@ async def test_who_has_less_time_than_is_asked_for_hears_so_at_once(endpoint: En
             await vectors.of({"tea"})
         assert caught.value.code is Code.RESOURCE_EXHAUSTED
         assert caught.value.reason is Reason.EMBEDDER_UNAVAILABLE
-        assert caught.value.retry_after == pytest.approx(7.0, abs=2.0)
+        assert caught.value.retry_after == pytest.approx(seconds, abs=2.0)
     assert len(endpoint.requests) == 1
     await embedder.close()
 
@@ -114,6 +117,25 @@ async def test_openai_refuses_one_text_and_takes_the_others(endpoint: Endpoint) 
     for text, vectors in zip(("a", "b", "c"), (told[0], told[1], told[3]), strict=True):
         assert isinstance(vectors, list)
         assert_right([text], vectors)
+    await embedder.close()
+
+
+async def test_a_search_has_a_connection_beside_the_largest_load(endpoint: Endpoint) -> None:
+    def respond(request: dict[str, Any]) -> Reply:
+        if request["input"][0].startswith("load"):
+            endpoint.released.wait(30)
+        return endpoint.vectors(request)
+
+    endpoint.respond = respond
+    embedder = endpoint.serving(max_parallel=32, max_batch=1, timeout_seconds=30)
+    load = asyncio.create_task(embedder.embed([f"load {number}" for number in range(32)]))
+    async with asyncio.timeout(20):
+        while len(endpoint.requests) < 32:  # noqa: ASYNC110 (the endpoint does not tell)
+            await asyncio.sleep(0.005)
+        assert_right(["what?"], await embedder.embed(["what?"], Role.QUERY))
+    assert not load.done()
+    endpoint.released.set()
+    await load
     await embedder.close()
 
 

@@ -104,7 +104,8 @@ class _Pause:
         """Why a call that ends then need not wait; None: it may."""
         if self._timer is None or self._error is None or ends > self._until:
             return None
-        return self._error.again(retry_after=max(0.0, self._until - time.monotonic()))
+        left = self._until - time.monotonic()
+        return self._error.again(retry_after=min(max(0.0, left), LONGEST_PAUSE_SECONDS))
 
     def end(self) -> None:
         """No pause any more; nobody is told."""
@@ -198,14 +199,22 @@ class _Lane:
         return all(batch.slow for batch in self._running) or self._enough_waits()
 
     def _enough_waits(self) -> bool:
-        items = size = 0
+        """Whether a batch would be full: of what `_gathered` would put into it."""
+        texts: set[str] = set()
+        size = 0
         for call in self._calls:
             for text in call.queue:
-                items += 1
-                size += len(text)
-                if items >= self._limits.items or self._too_heavy(size):
+                if text in texts or not self._lacks(call, text):
+                    continue
+                texts.add(text)
+                size += self._weight(text)
+                if len(texts) >= self._limits.items or self._too_heavy(size):
                     return True
         return False
+
+    def _weight(self, text: str) -> int:
+        """The bytes of a text, where they count."""
+        return 0 if self._limits.size is None else len(text.encode(errors="replace"))
 
     def _too_heavy(self, size: int) -> bool:
         return self._limits.size is not None and size > self._limits.size
@@ -237,7 +246,7 @@ class _Lane:
                 call.queue.popleft()  # comes with another call's, or has come
             if not call.queue:
                 continue
-            weight = 0 if self._limits.size is None else len(call.queue[0].encode(errors="replace"))
+            weight = self._weight(call.queue[0])
             if texts and self._too_heavy(size + weight):
                 continue
             size += weight
@@ -320,11 +329,13 @@ class _Lane:
 
     def _wait(self, texts: list[str], error: EmbedderError, seconds: float) -> None:
         """Sends the texts again after a while, for those who have the time."""
+        seconds = min(seconds, LONGEST_PAUSE_SECONDS)
+        error = error.again(retry_after=seconds)
         tries = [self._sent.get(text, 0) + 1 for text in texts]
         self._sent.update(zip(texts, tries, strict=True))
         # So that gateways who were refused together do not come back together.
         jitter = random.uniform(0, _JITTER_SECONDS * 2 ** max(tries, default=0))  # noqa: S311
-        until = self._pause.begin(min(seconds, LONGEST_PAUSE_SECONDS) + jitter, error)
+        until = self._pause.begin(seconds + jitter, error)
         self._fail_all([text for text in texts if self._sent[text] >= ATTEMPTS], error)
         for text in texts:
             for call in list(self._wanting.get(text, ())):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 _CONNECT_SECONDS: Final = 5.0
+_CONNECTIONS: Final = 32
 _LOGGED_CHARACTERS: Final = 300
 # What reading JSON of another form than expected can raise.
 _MALFORMED: Final = (
@@ -183,10 +184,12 @@ class OpenAIEmbedder:
             key = self._settings.api_key
             headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
             seconds = self._settings.timeout_seconds
+            # Both roles at once: a search is not to wait for a connection of a bulk load.
+            most = max(_CONNECTIONS, 2 * self._settings.max_parallel)
             self._client = httpx.AsyncClient(
                 headers=headers,
                 timeout=httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS)),
-                limits=httpx.Limits(max_connections=32, max_keepalive_connections=16),
+                limits=httpx.Limits(max_connections=most, max_keepalive_connections=most // 2),
             )
             self._loop = loop
         return self._client
