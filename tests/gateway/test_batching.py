@@ -74,6 +74,14 @@ def is_right(texts: Sequence[str], vectors: Sequence[Vector | None], role: Role)
     )
 
 
+def assert_told(error: EmbedderError, texts: Sequence[str], role: Role) -> None:
+    """That it tells all bad ones of the texts, and has the vectors of the others."""
+    bad = {text for text in texts if text.startswith("bad")}
+    assert error.refused == bad != set()
+    good = [text for text in texts if text not in bad]
+    assert is_right(good, [error.made[text] for text in good], role)
+
+
 def is_empty(embedder: Batching) -> bool:
     """Whether nothing of any call is left behind."""
     return not any(
@@ -155,7 +163,7 @@ async def _everybody(
             vectors = await embedder.embed(texts, role)
         except EmbedderError as error:
             if error.reason is EmbedderReason.REFUSED:
-                assert any(text.startswith("bad") for text in texts)
+                assert_told(error, texts, role)
             else:
                 assert model.failures
         else:
@@ -318,6 +326,21 @@ async def test_a_refused_text_is_the_failure_of_those_who_sent_it_alone() -> Non
     await first
     # By halves: 33 texts, two requests for each of six halvings at most.
     assert len(model.calls) <= 2 + 2 * 6
+
+
+async def test_what_is_taken_beside_refused_texts_is_made_and_kept() -> None:
+    model = Model()
+    embedder = Caching(Batching(model, Limits(items=2)), 10_000)
+    await embedder.embed(["kept"])
+    texts = ["a", "bad 1", "kept", "b", "bad 2", "nothing"]
+    with pytest.raises(EmbedderError) as caught:
+        await embedder.embed(texts)
+    assert caught.value.reason is EmbedderReason.REFUSED
+    assert_told(caught.value, texts, Role.MEMORY)
+    good = ["a", "kept", "b", "nothing"]
+    asked = len(model.calls)
+    assert is_right(good, await embedder.embed(good), Role.MEMORY)
+    assert len(model.calls) == asked
 
 
 async def test_a_batch_is_full_by_the_bytes_of_its_texts() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,9 @@ class EmbedderReason(StrEnum):
     """Its vectors have another dimension than the configuration says."""
 
 
+_NONE_MADE: Final[Mapping[str, Vector | None]] = MappingProxyType({})
+
+
 class EmbedderError(Exception):
     """An embedder failed. The message holds no secret and no word of the provider's."""
 
@@ -46,16 +50,27 @@ class EmbedderError(Exception):
         reason: EmbedderReason,
         retryable: bool = False,
         retry_after: float | None = None,
+        refused: Collection[str] = (),
+        made: Mapping[str, Vector | None] = _NONE_MADE,
     ) -> None:
-        """`retry_after` is in seconds; None where the provider names no time."""
+        """`retry_after` is in seconds; None where the provider names no time.
+
+        `refused` are the texts that were, where it is known which; `made` then has the vectors of
+        all others of the call.
+        """
         super().__init__(message)
         self.message = message
         self.reason = reason
         self.retryable = retryable
         self.retry_after = retry_after
+        self.refused = frozenset(refused)
+        self.made = made
 
     def again(self, *, retry_after: float | None = None) -> EmbedderError:
-        """The same failure for one more caller, perhaps with other seconds to wait."""
+        """The same failure for one more caller, perhaps with other seconds to wait.
+
+        Without its texts, which may be those of others.
+        """
         return EmbedderError(
             self.message,
             reason=self.reason,
@@ -99,7 +114,8 @@ class Embedder(Protocol):
     async def embed(self, texts: Sequence[str], role: Role = Role.MEMORY) -> list[Vector | None]:
         """One vector of length 1 for each text, or None where there is nothing to make it of.
 
-        Raises EmbedderError, and nothing else but CancelledError.
+        Raises EmbedderError, and nothing else but CancelledError. One with `refused` has the
+        vectors of the other texts.
         """
         ...
 

@@ -59,6 +59,7 @@ class Batching(Around):
         """Waits for the batches that the texts go in.
 
         Fails when one of the texts does, or when the embedder asks for more patience than there is.
+        Where texts are refused it fails when it has the vectors of all others, and has them told.
         """
         if not texts:
             return []
@@ -121,7 +122,7 @@ class _Pause:
 class _Call:
     """One caller: what he still lacks, what of it is not sent yet, and until when he waits."""
 
-    __slots__ = ("done", "ends", "lacking", "made", "queue")
+    __slots__ = ("done", "ends", "lacking", "made", "queue", "refusal", "refused")
 
     def __init__(self, texts: Iterable[str]) -> None:
         left = remaining()
@@ -129,7 +130,26 @@ class _Call:
         self.queue: Final = deque(dict.fromkeys(texts))
         self.lacking: Final = set(self.queue)
         self.made: Final[dict[str, Vector | None]] = {}
+        self.refused: Final[set[str]] = set()
+        self.refusal: EmbedderError | None = None
         self.done: Final[asyncio.Future[None]] = asyncio.get_running_loop().create_future()
+
+    def vectors(self, texts: Iterable[str]) -> list[Vector | None]:
+        """What was made of the texts. Raises EmbedderError where some were refused."""
+        if self.refusal is not None:
+            raise EmbedderError(
+                self.refusal.message,
+                reason=EmbedderReason.REFUSED,
+                refused=self.refused,
+                made=self.made,
+            )
+        return [self.made[text] for text in texts]
+
+    def has(self, text: str) -> None:
+        """No longer lacks the text."""
+        self.lacking.discard(text)
+        if not self.lacking and not self.done.done():
+            self.done.set_result(None)
 
 
 class _Batch:
@@ -174,7 +194,7 @@ class _Lane:
         finally:
             self._leave(call)
             self.pump()  # a batch that ended before it began leaves its place to the next
-        return [call.made[text] for text in texts]
+        return call.vectors(texts)
 
     def pump(self) -> None:
         """Begins what can begin."""
@@ -309,9 +329,14 @@ class _Lane:
         self._sent.pop(text, None)
         for call in self._wanting.pop(text, ()):
             call.made[text] = vector
-            call.lacking.discard(text)
-            if not call.lacking and not call.done.done():
-                call.done.set_result(None)
+            call.has(text)
+
+    def _refuse(self, text: str, error: EmbedderError) -> None:
+        self._sent.pop(text, None)
+        for call in self._wanting.pop(text, ()):
+            call.refusal = error
+            call.refused.add(text)
+            call.has(text)
 
     # --- failures ---
 
@@ -322,6 +347,9 @@ class _Lane:
             # is still wanted, for the cause may have been another.
             middle = len(texts) // 2
             self._parts.extend((texts[middle:], texts[:middle]))
+        elif error.reason is EmbedderReason.REFUSED:
+            for text in texts:  # one at most
+                self._refuse(text, error)
         elif error.retryable and error.retry_after is not None:
             self._wait(texts, error, error.retry_after)
         else:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import Field
 
 from memplane_adapters.contract import Vector
-from memplane_gateway.embedders.base import Around, Embedder, Role
+from memplane_gateway.embedders.base import Around, Embedder, EmbedderError, Role
 
 CACHE_BYTES: Final[Any] = Field(
     default=64 * 1024**2,
@@ -46,7 +46,23 @@ class Caching(Around):
         for key in found:
             self._kept.move_to_end(key)
         if lacking:
-            made = await self._inner.embed(list(lacking.values()), role)
+            try:
+                made = await self._inner.embed(list(lacking.values()), role)
+            except EmbedderError as error:
+                if not error.refused:
+                    raise
+                found |= {
+                    key: self._keep(key, error.made[text])
+                    for key, text in lacking.items()
+                    if text not in error.refused
+                }
+                both = zip(keys, texts, strict=True)
+                raise EmbedderError(
+                    error.message,
+                    reason=error.reason,
+                    refused=error.refused,
+                    made={text: found[key] for key, text in both if key in found},
+                ) from error
             for key, vector in zip(lacking, made, strict=True):
                 found[key] = self._keep(key, vector)
         return [found[key] for key in keys]

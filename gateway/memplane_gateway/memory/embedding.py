@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from memplane_adapters.contract import EmbeddingIdentity, Vector
 from memplane_gateway.embedders import Embedder, EmbedderError, EmbedderReason, Role
 from memplane_gateway.errors import Code, MemplaneError, Reason
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What became of texts."""
+
+    vectors: Mapping[str, Vector | None]
+    """By their texts; None for a text that has none."""
+    refused: frozenset[str] = frozenset()
+    """Those that the embedder does not take."""
 
 
 class TextVectors:
@@ -50,8 +60,24 @@ class TextVectors:
     ) -> Mapping[str, Vector | None]:
         """The vector of each text; None for a text that has none. Empty where texts are not taken.
 
-        Raises UNAVAILABLE, FAILED_PRECONDITION or RESOURCE_EXHAUSTED as the embedder fails.
+        Raises INVALID_ARGUMENT where the embedder does not take one of them, and UNAVAILABLE,
+        FAILED_PRECONDITION or RESOURCE_EXHAUSTED as it fails.
         """
+        try:
+            return await self._embed(texts, role)
+        except EmbedderError as error:
+            raise self._failed(error) from error
+
+    async def of_those_taken(self, texts: Collection[str]) -> Embedded:
+        """As `of`, for memories; the texts that are refused are told, and do not fail the others."""
+        try:
+            return Embedded(await self._embed(texts, Role.MEMORY))
+        except EmbedderError as error:
+            if not error.refused:
+                raise self._failed(error) from error
+            return Embedded(error.made, error.refused)
+
+    async def _embed(self, texts: Collection[str], role: Role) -> Mapping[str, Vector | None]:
         if self._embedder is None or not self._embedder.accepts_text or not texts:
             return {}
         ordered = sorted(texts)
@@ -64,10 +90,11 @@ class TextVectors:
                     "route": self._route,
                     "embedder": str(self._embedder.identity),
                     "reason": error.reason.value,
+                    "refused": len(error.refused),
                     "error": error.message,
                 },
             )
-            raise self._failed(error) from error
+            raise
         return dict(zip(ordered, vectors, strict=True))
 
     def _failed(self, error: EmbedderError) -> MemplaneError:

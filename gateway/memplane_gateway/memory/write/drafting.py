@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from typing import Final
 
 from memplane_adapters.contract import EmbeddingIdentity, Kind, Value, Vector
 from memplane_gateway.clock import Clock
@@ -25,6 +26,10 @@ from memplane_gateway.memory.model import (
 from memplane_gateway.memory.shelf import Row, RowWrite, alive_row, etag_of
 
 Fingerprint = Callable[[Content], bytes]
+
+_REFUSED: Final = (
+    "the embedder does not take this text, most likely because it is too long; shorten it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,11 @@ class Draft:
         """The texts that still need their vectors."""
         further = [self.content.indexed_texts[number].text for number in self.embed_texts]
         return [self.content.text, *further] if self.embed else further
+
+    def refusal(self, item: Put | Update, refused: Collection[str]) -> MemplaneError | None:
+        """INVALID_ARGUMENT that names the texts that the embedder does not take; None: it takes all."""
+        violations = list(_refused(self, item, refused)) if refused else []
+        return invalid(violations) if violations else None
 
     def finished(
         self,
@@ -251,6 +261,18 @@ def _known(row: Row) -> dict[str, Vector]:
 def _same_text(row: Row, content: Content) -> bool:
     old = row.record.content
     return row.vector is not None and not old.client_vector and old.text == content.text
+
+
+def _refused(draft: Draft, item: Put | Update, refused: Collection[str]) -> Iterator[Violation]:
+    if isinstance(item, Put):
+        own, further = f"puts[{item.index}].memory.text", f"puts[{item.index}].memory.indexed_texts"
+    else:
+        own, further = f"updates[{item.index}].text", f"updates[{item.index}].indexed_texts.texts"
+    if draft.embed and draft.content.text in refused:
+        yield Violation(own, _REFUSED)
+    for number in sorted(draft.embed_texts):
+        if draft.content.indexed_texts[number].text in refused:
+            yield Violation(f"{further}[{number}].text", _REFUSED)
 
 
 def _with_event_time(content: Content, now: int) -> Content:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, TypeVar
@@ -84,6 +84,8 @@ class _Call:
     atomic: bool
     made: dict[str, Vector | None] = field(default_factory=dict)
     """Vectors by their texts."""
+    refused: set[str] = field(default_factory=set)
+    """Texts that the embedder does not take."""
     stamped: set[int] = field(default_factory=set)
     """Revisions that it sent to the store, whatever became of them."""
     lost: StoreError | None = None
@@ -281,10 +283,11 @@ class Writer:
                 drafts[index] = decision
             else:
                 settled[index] = self._without_writing(batch[index].address, decision)
+        for index, error in (await self._embed(call, batch, drafts)).items():
+            settled[index] = Written(batch[index].address, error=error)
+            del drafts[index]
         if not drafts:
             return settled
-        texts = {text for draft in drafts.values() for text in draft.texts_to_embed}
-        call.made.update(await self._vectors.of(texts - call.made.keys()))
         writes: list[RowWrite] = []
 
         async def send() -> list[WriteResult]:
@@ -309,6 +312,22 @@ class Writer:
             elif result.status is WriteStatus.FAILED and not call.may_look(result.error):
                 settled[index] = self._failed(address, result)
         return settled
+
+    async def _embed(
+        self, call: _Call, batch: Sequence[Put | Update], drafts: Mapping[int, Draft]
+    ) -> dict[int, MemplaneError]:
+        """Have the vectors of the drafts made; why a draft has none, where a text is refused.
+
+        Of an atomic batch no text is refused: procedural memories have no vectors.
+        """
+        texts = {text for draft in drafts.values() for text in draft.texts_to_embed}
+        embedded = await self._vectors.of_those_taken(texts - call.made.keys() - call.refused)
+        call.made.update(embedded.vectors)
+        call.refused |= embedded.refused
+        refusals = {
+            index: draft.refusal(batch[index], call.refused) for index, draft in drafts.items()
+        }
+        return {index: error for index, error in refusals.items() if error is not None}
 
     def _stamp(self, call: _Call, now: int) -> Stamp:
         caller = call.caller
