@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from memplane_gateway.config import EMBEDDED, Settings
+from memplane_gateway.memory.questions import Mode
 from memplane_gateway.routes import Router
 
 
@@ -26,6 +27,15 @@ def notices(settings: Settings, router: Router) -> list[str]:
             f"The control store can be shared, but {', '.join(own)} memories are in this gateway's "
             "own embedded store: other gateways do not see them."
         )
+    for route in router.routes:
+        reached = route.state.reached
+        if reached is not None and route.kind in reached.wordless and route.search != Mode.VECTOR:
+            shown.append(
+                f"The collection of the {route.kind.value} route in the store {route.store_name} was "
+                "made without words, so searches by words are refused there, and a search without a "
+                f"mode is one ({route.search}). Give the route `search: vector`, or write its "
+                "memories anew into a store with another `prefix`."
+            )
     for route in router.routes:
         dead = route.outbox.standing.dead if route.outbox is not None else 0
         if dead:

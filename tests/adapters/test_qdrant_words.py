@@ -18,7 +18,9 @@ from tests.adapters.qdrant_grpc_double import GrpcDouble
 from memplane_adapters.conformance.stores.fixtures import COLLECTION, Points, vector
 from memplane_adapters.contract import (
     RELEVANCE_DIGITS,
+    Durability,
     Query,
+    Reached,
     StoreError,
     StoreReason,
     WriteStatus,
@@ -207,7 +209,7 @@ async def test_a_collection_of_an_earlier_version_refuses_words_and_takes_the_re
     assert made.name in str(refusal.value)
     assert "write the memories anew" in refusal.value.metadata["why"]
     assert await points.search(vector=vector(1.0)) == ["k"]
-    await store.ping()
+    assert await store.ping() == Reached(Durability.PROCESS, wordless=frozenset({COLLECTION.kind}))
     assert await points.delete(points.address("k")) == [WriteStatus.APPLIED]
     await store.close()
 

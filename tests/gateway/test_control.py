@@ -367,6 +367,23 @@ async def test_a_gateway_does_not_start_on_less_than_is_required(
         assert part in said
 
 
+async def test_a_collection_without_words_is_told_where_auto_would_ask_for_them(
+    tmp_path: Path, server: Server
+) -> None:
+    server.reached = Reached(Durability.DISK, wordless=frozenset({StoreKind.SEMANTIC}))
+    route = {"store": "main"}
+    settings = configured(tmp_path, stores={"main": server}, semantic=route, procedural=route)
+    async with started(settings) as (client, _):
+        told = [notice for notice in (await client.status()).notices if "without words" in notice]
+        assert len(told) == 1
+        assert all(part in told[0] for part in ("semantic", "main", "`search: vector`", "`prefix`"))
+    settings = configured(
+        tmp_path, stores={"main": server}, semantic=route | {"search": "vector"}, procedural=route
+    )
+    async with started(settings) as (client, _):
+        assert not any("without words" in each for each in (await client.status()).notices)
+
+
 async def test_what_a_store_can_never_reach_is_known_before_it_answers(
     tmp_path: Path, server: Server
 ) -> None:

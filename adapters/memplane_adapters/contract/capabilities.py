@@ -8,6 +8,7 @@ from enum import IntEnum, StrEnum
 from types import MappingProxyType
 
 from memplane_adapters.contract.filters import Op
+from memplane_adapters.contract.identity import Kind
 
 
 class Durability(IntEnum):
@@ -29,6 +30,8 @@ class Reached:
     """The setting that decides it, for people, for example "appendfsync everysec"."""
     replicas: int | None = None
     """How many copies beside the one that answers have it soon after; None is not known."""
+    wordless: frozenset[Kind] = frozenset()
+    """The kinds whose collection was made without words: KEYWORD and HYBRID are refused there."""
 
 
 def reached_of(answer: Durability | Reached) -> Reached:

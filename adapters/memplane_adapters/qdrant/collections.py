@@ -9,7 +9,7 @@ from typing import Final
 
 from qdrant_client import models
 
-from memplane_adapters.contract import Collection, StoreError, StoreReason
+from memplane_adapters.contract import Collection, Kind, StoreError, StoreReason
 from memplane_adapters.kit import collections as kit
 from memplane_adapters.kit.errors import CollectionExistsError
 from memplane_adapters.qdrant import filters, rows
@@ -70,6 +70,11 @@ class Collections(kit.Collections[Place]):
     def __init__(self, engine: Engine, prefix: str) -> None:
         super().__init__(prefix)
         self._engine = engine
+
+    @property
+    def wordless(self) -> frozenset[Kind]:
+        """The kinds whose rows keep no words."""
+        return frozenset(kind for kind, place in self._ensured.items() if not place.words)
 
     async def _names(self) -> Iterable[str]:
         answer: models.CollectionsResponse = await self._engine.call("get_collections")

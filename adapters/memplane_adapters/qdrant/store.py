@@ -26,6 +26,7 @@ from memplane_adapters.contract import (
     Point,
     Query,
     QueryResult,
+    Reached,
     Scan,
     Scope,
     Stats,
@@ -124,11 +125,13 @@ class QdrantVectorStore:
                 await self._finished.wait()
             await opened.engine.close()
 
-    async def ping(self) -> Durability:
+    async def ping(self) -> Durability | Reached:
         """Asks which collections are there, too."""
         with self._call() as opened:
             await opened.collections.check()
-        return _level(self._settings)
+            wordless = opened.collections.wordless
+        level = _level(self._settings)
+        return Reached(level, wordless=wordless) if wordless else level
 
     async def ensure(self, collection: Collection) -> None:
         """In memory, nothing that was made before can have stayed."""
