@@ -343,6 +343,29 @@ async def test_what_is_taken_beside_refused_texts_is_made_and_kept() -> None:
     assert len(model.calls) == asked
 
 
+@pytest.mark.parametrize("word", ["bad", "all"])
+async def test_who_refuses_everything_is_not_asked_for_each_text(word: str) -> None:
+    class Wrong(Model):
+        async def embed(
+            self, texts: Sequence[str], role: Role = Role.MEMORY
+        ) -> list[Vector | None]:
+            made = await super().embed(texts, role)
+            if word == "all":
+                raise EmbedderError("no such field", reason=EmbedderReason.REFUSED)
+            return made
+
+    model = Wrong()
+    texts = [f"{word} {number}" for number in range(64)]
+    with pytest.raises(EmbedderError) as caught:
+        await Batching(model, Limits(items=64)).embed(texts)
+    if word == "all":
+        assert (caught.value.reason, caught.value.refused) == ("misconfigured", frozenset())
+        assert len(model.calls) < 24
+    else:  # for their own sake
+        assert_told(caught.value, texts, Role.MEMORY)
+        assert len(model.calls) == 64 + 63 + 1
+
+
 async def test_a_batch_is_full_by_the_bytes_of_its_texts() -> None:
     model = Model(gate=asyncio.Event())
     embedder = Batching(model, Limits(items=8, size=10, parallel=2))

@@ -31,6 +31,9 @@ LONGEST_PAUSE_SECONDS: Final = 60.0
 """However long the embedder asks to be left alone, it is asked again after so long."""
 BACKGROUND_SECONDS: Final = 30.0
 """How long a call without a deadline bears with pauses."""
+SUSPICIOUS: Final = 8
+"""So many texts of a call refused and none taken: the embedder is asked for one that it must take."""
+_PLAIN: Final = "text"
 _JITTER_SECONDS: Final = 0.05
 
 
@@ -292,7 +295,7 @@ class _Lane:
     async def _run(self, batch: _Batch) -> None:
         timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._is_slow, batch)
         try:
-            made = await self._inner.embed(batch.texts, self._role)
+            made = await self._embedded(batch.texts)
             vectors = dict(zip(batch.texts, made, strict=True))
         except EmbedderError as error:
             self._settle(batch)
@@ -315,6 +318,37 @@ class _Lane:
             timer.cancel()
             self._settle(batch)
             self.pump()
+
+    async def _embedded(self, texts: list[str]) -> list[Vector | None]:
+        try:
+            return await self._inner.embed(texts, self._role)
+        except EmbedderError as error:
+            if not self._may_be_out_of_order(texts, error):
+                raise
+            refusal = error
+        try:
+            await self._inner.embed([_PLAIN], self._role)
+        except EmbedderError as error:
+            if error.reason is EmbedderReason.REFUSED:
+                raise EmbedderError(
+                    f"{error.message}; it takes no text at all",
+                    reason=EmbedderReason.MISCONFIGURED,
+                ) from error
+        raise refusal
+
+    def _may_be_out_of_order(self, texts: list[str], error: EmbedderError) -> bool:
+        """Whether so much of a call is refused, and nothing taken, that it may not be for the texts.
+
+        Else a call of many texts would ask for each of them before anybody hears what is wrong.
+        """
+        return (
+            error.reason is EmbedderReason.REFUSED
+            and len(texts) == 1
+            and any(
+                not call.made and len(call.refused) == SUSPICIOUS - 1
+                for call in self._wanting.get(texts[0], ())
+            )
+        )
 
     def _is_slow(self, batch: _Batch) -> None:
         batch.slow = True
