@@ -24,6 +24,7 @@ from memplane_gateway.wire.rpc import Stream
 from memplane_gateway.wire.violations import Violations
 
 _PASSES = (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED)
+_OF_THE_ROUTE = (Reason.BACKEND_MISCONFIGURED, Reason.IDENTITY_MISMATCH)
 
 
 class Streams:
@@ -155,7 +156,7 @@ def _in_words_of_ingests(error: MemplaneError, batch: pb.IngestBatch) -> Memplan
 
 def _may_pass(error: MemplaneError) -> bool:
     """Whether an item was refused for reasons that are not its own: the batch is to be sent again."""
-    return error.code in _PASSES or error.retry_after is not None
+    return error.code in _PASSES or error.reason in _OF_THE_ROUTE or error.retry_after is not None
 
 
 def _read_opening(
