@@ -44,4 +44,5 @@ def notices(settings: Settings, router: Router) -> list[str]:
                 f"{'s' if dead > 1 else ''}, acknowledged and not in the store: "
                 "memplane outbox list --dead."
             )
+    shown += [route.read_only.notice for route in router.routes if route.read_only is not None]
     return shown

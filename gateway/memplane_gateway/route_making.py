@@ -14,10 +14,13 @@ from memplane_adapters.contract import (
     Store,
     VectorStore,
 )
+from memplane_gateway.adopting.serving import SnapshotStore
+from memplane_gateway.adopting.snapshot import SnapshotMaker
 from memplane_gateway.analysis import Analyzer
 from memplane_gateway.clock import Clock
 from memplane_gateway.config import (
     EMBEDDED,
+    AdoptedSettings,
     ProceduralRouteSettings,
     RouteSettings,
     Settings,
@@ -104,10 +107,58 @@ class RouteMaker:
         """A route a kind."""
         routes = self._settings.routes
         return {
-            Kind.SEMANTIC: self._searched(Kind.SEMANTIC, routes.semantic),
-            Kind.EPISODIC: self._searched(Kind.EPISODIC, routes.episodic),
+            Kind.SEMANTIC: self._of_vectors(Kind.SEMANTIC, routes.semantic),
+            Kind.EPISODIC: self._of_vectors(Kind.EPISODIC, routes.episodic),
             Kind.PROCEDURAL: self._looked_up(routes.procedural),
         }
+
+    def _of_vectors(self, kind: Kind, route: RouteSettings) -> Route:
+        store = self._settings.stores[route.store]
+        if isinstance(store, AdoptedSettings):
+            return self._adopted(kind, route, store)
+        return self._searched(kind, route)
+
+    def _adopted(self, kind: Kind, route: RouteSettings, settings: AdoptedSettings) -> Route:
+        """A route over snapshots of a foreign collection, which nobody writes."""
+        analyzer = Analyzer(language=route.language, stop_words=route.stop_words)
+        embedder = self._embedder(route.embedder)
+        snapshots = SnapshotStore(
+            SnapshotMaker(
+                adoption=settings.adoption,
+                collection=Collection(kind, embedder.identity, analyzer.name),
+                vectors=TextVectors(kind.value, embedder),
+                analyzer=analyzer,
+                codec=self._records,
+                clock=self._clock,
+                max_rows=settings.settings.max_rows,
+            ),
+            name=route.store,
+            refresh_seconds=settings.settings.refresh_seconds,
+        )
+        store = StackedVectorStore(route.store, snapshots, self._layers_of(route.store))
+
+        async def prepare() -> None:
+            await self._control.serve_route()
+            await snapshots.ready()
+
+        return Route(
+            kind,
+            store_name=route.store,
+            adapter=settings.adapter,
+            store=store,
+            prepare=prepare,
+            embedder=embedder,
+            memories=self._memories(
+                kind,
+                VectorShelf(store, self._records, analyzer),
+                self._place_of(route.store),
+                embedder=embedder,
+                search=Mode(route.search) if route.search else None,
+                outbox=None,
+                refresh_ttl=False,
+            ),
+            read_only=snapshots,
+        )
 
     def _searched(self, kind: Kind, route: RouteSettings) -> Route:
         inner = self._backends.vector(route.store, kind.value)

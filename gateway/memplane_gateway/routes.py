@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from memplane_adapters.contract import (
     Capabilities,
@@ -63,6 +64,20 @@ class RouteState:
         return None if self.reached is None else self.reached.level
 
 
+class ReadOnly(Protocol):
+    """What a route says that serves what somebody else keeps."""
+
+    @property
+    def refusal(self) -> MemplaneError:
+        """What a caller hears who would write."""
+        ...
+
+    @property
+    def notice(self) -> str:
+        """What the operator should know of it, a sentence."""
+        ...
+
+
 class Route:
     """One kind of memory and what serves it."""
 
@@ -79,6 +94,7 @@ class Route:
         required: Durability | None = None,
         presence: Presence | None = None,
         outbox: Outbox | None = None,
+        read_only: ReadOnly | None = None,
     ) -> None:
         self.kind = kind
         self.store_name = store_name
@@ -88,6 +104,8 @@ class Route:
         """What a write must survive at least, or the route does not serve."""
         self.outbox = outbox
         """Where writes wait while the store is down. None: there is none, not even a closed one."""
+        self.read_only = read_only
+        """Why nothing is written here, not even by the sweeper. None: it is."""
         self._presence = presence
         self._store = store
         self._prepare = prepare

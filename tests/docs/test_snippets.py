@@ -20,6 +20,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
+MAPPINGS = [match[2] for match in _FENCE.finditer((ROOT / "docs" / "adopt.md").read_text("utf-8"))]
+
+
 def snippets(language: str) -> list[object]:
     return [
         pytest.param(match[2], id=f"{page.name}-{number}")
@@ -57,6 +60,9 @@ def test_yaml(text: str, tmp_path: Path) -> None:
     file = tmp_path / "memplane.yaml"
     file.write_text(text, encoding="utf-8")
     environ = dict.fromkeys(re.findall(r"env:(\w+)", text), "secret")
+    for name in re.findall(r"adopt: (\S+\.yaml)", text):  # a mapping of the same page, by its title
+        (mapping,) = (each for each in MAPPINGS if each.startswith(f"# {name}\n"))
+        (tmp_path / name).write_text(mapping, encoding="utf-8")
     if re.search(r"^source:", text, re.MULTILINE):  # a mapping; tests/cli/test_adopt.py runs it
         assert read_adoption(file, environ).source.collection
         return

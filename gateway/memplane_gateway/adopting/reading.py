@@ -9,10 +9,12 @@ from typing import Final
 
 from memplane_adapters.contract import ForeignCollection, ForeignFacts
 from memplane_gateway.adopting.adoption import Adoption
-from memplane_gateway.adopting.checking import check
+from memplane_gateway.adopting.checking import read_mapped
 from memplane_gateway.adopting.fields import ID
 from memplane_gateway.adopting.mapping import Vectors
 from memplane_gateway.adopting.rows import Mapped, RowProblem, map_row
+from memplane_gateway.memory.model import Put
+from memplane_gateway.pacing import paced
 
 MAX_PROBLEMS: Final = 1000
 _MAX_REASONS: Final = 100
@@ -41,20 +43,27 @@ class Reading:
 
     async def memories(self, rows: int | None = None) -> AsyncIterator[Mapped]:
         """The memories of the first so many rows; None: of all. Raises StoreError."""
+        async for mapped, _ in self.puts(rows):
+            yield mapped
+
+    async def puts(self, rows: int | None = None) -> AsyncIterator[tuple[Mapped, Put]]:
+        """The memories, each with what a gateway would take it as; else as `memories`."""
         mapping, after = self._adoption.mapping, ""
         while True:
             page = await self._collection.page(after, vectors=mapping.vector is Vectors.KEEP)
-            for row in page.rows:
+            async for row in paced(page.rows):
                 if self.read == rows:
                     return
                 self.read += 1
                 mapped = map_row(row, mapping, self._metric)
                 if isinstance(mapped, Mapped):
-                    problem = check(mapped, self._adoption.kind) or self._twice(mapped)
-                    if problem is None:
-                        yield mapped
+                    put = read_mapped(mapped, self._adoption.kind)
+                    if isinstance(put, Put):
+                        put = self._twice(mapped) or put
+                    if isinstance(put, Put):
+                        yield mapped, put
                         continue
-                    mapped = problem
+                    mapped = put
                 self.refuse(mapped)
             after = page.next
             if not after:

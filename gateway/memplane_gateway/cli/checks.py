@@ -174,6 +174,9 @@ def _routes(target: str) -> Iterator[Check]:
         name = f"route {kind.value}"
         if not route.serving:
             yield Check(name, Verdict.FAIL, route.message, f"look after the store {route.store}")
+        elif route.adapter == "adopt":
+            found = f"{route.store}, a collection of others, read-only: {route.rows} memories"
+            yield Check(name, Verdict.OK, found)
         elif not route.persistent:
             found = f"{route.store} forgets everything with its process"
             yield Check(name, Verdict.WARN, found, "switch on the persistence of the store")

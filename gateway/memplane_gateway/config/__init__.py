@@ -6,6 +6,7 @@ came from, and costs 0.2 s at every start.
 """
 
 from memplane_gateway.config.address import Address, parse_address
+from memplane_gateway.config.adopted import AdoptedSettings
 from memplane_gateway.config.loading import load
 from memplane_gateway.config.models import (
     ControlSettings,
@@ -25,6 +26,7 @@ __all__ = [
     "EMBEDDED",
     "MASK",
     "Address",
+    "AdoptedSettings",
     "ConfigError",
     "ControlSettings",
     "LogSettings",

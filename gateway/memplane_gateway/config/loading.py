@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 
+from memplane_gateway.config.adopted import ADOPT, make_adopted, refusals
 from memplane_gateway.config.environment import CONFIG, Variables, apply_variables
 from memplane_gateway.config.models import EMBEDDER, HASH, Settings, providers
 from memplane_gateway.config.problems import (
@@ -74,7 +75,8 @@ def load(
     secrets = Secrets(tree, variables)
     settings = None
     if readable:
-        settings = _Checker(tree, secrets, problems, everything=everything).check()
+        checker = _Checker(tree, secrets, problems, everything=everything)
+        settings = checker.check(environ)
         problems += secrets.problems
     if problems or settings is None:
         raise ConfigError(
@@ -126,7 +128,9 @@ class _Checker:
         self._problems = problems
         self._everything = everything
 
-    def check(self) -> Settings | None:
+    def check(self, environ: Mapping[str, str] | None) -> Settings | None:
+        """The settings; `environ` is for what a mapping of its own file refers to."""
+        self._environ = environ
         self._data_dir_beside_the_file()
         self._truth_values_in_the_file()
         plain = {k: v for k, v in self._tree.values.items() if k not in ("stores", "embedders")}
@@ -140,6 +144,8 @@ class _Checker:
             for _, kind in _ROUTES:
                 if refusal := whole.spool_refusal(kind):
                     self._add(Problem("on_backend_down", refusal), ("routes", kind))
+            for section, problem in refusals(whole):
+                self._add(problem, section)
         return whole
 
     def _settings(self, values: dict[str, Any]) -> Settings | None:
@@ -212,7 +218,8 @@ class _Checker:
         made = {}
         for name, keys in known.items():
             if name not in used:
-                self._known_adapter(name, keys)
+                if ADOPT not in keys:
+                    self._known_adapter(name, keys)
             elif (store := self._store(name, keys)) is not None:
                 made[name] = store
         return made
@@ -267,6 +274,8 @@ class _Checker:
 
     def _store(self, name: str, keys: dict[str, Any]) -> StoreSettings | None:
         above = ("stores", name)
+        if ADOPT in keys:
+            return self._adopted(keys, above)
         adapter = self._known_adapter(name, keys)
         if adapter is None:
             return None
@@ -278,6 +287,17 @@ class _Checker:
             return make_store(adapter, rest)
         except AdapterError as error:
             self._add(Problem("adapter", str(error), error.suggestion), above)
+        except StoreSettingsError as error:
+            for problem in error.problems:
+                self._add(problem, above)
+        return None
+
+    def _adopted(self, keys: dict[str, Any], above: SettingPath) -> StoreSettings | None:
+        origin = self._tree.origin((*above, ADOPT))
+        in_file = origin.line is not None and origin.file
+        beside = Path(in_file).parent if in_file else Path()
+        try:
+            return make_adopted(keys, beside, self._environ)
         except StoreSettingsError as error:
             for problem in error.problems:
                 self._add(problem, above)

@@ -19,6 +19,7 @@ from memplane_adapters.contract import (
     reached_of,
 )
 from memplane_gateway.analysis import Analyzer
+from memplane_gateway.config.adopted import AdoptedSettings
 from memplane_gateway.config.models import Settings
 from memplane_gateway.config.problems import without_passwords
 from memplane_gateway.embedders import EmbedderError, EmbedderSettings, create
@@ -50,7 +51,10 @@ def probe_embedder(settings: EmbedderSettings) -> Probe:
 
 
 async def _probe(settings: Settings, name: str) -> Probe:
-    backend = settings.stores[name].connect(settings.data_dir)
+    store = settings.stores[name]
+    if isinstance(store, AdoptedSettings):
+        return await _probe_adopted(store)
+    backend = store.connect(settings.data_dir)
     collections = _collections(settings, name)
     lacking = _lacking(settings, name, backend, collections)
     if lacking:
@@ -81,6 +85,25 @@ async def _probe(settings: Settings, name: str) -> Probe:
             with contextlib.suppress(StoreError):
                 await each.close()
     return Probe(ping_seconds=took, durability=durability)
+
+
+async def _probe_adopted(store: AdoptedSettings) -> Probe:
+    """Asks the collection how many rows it has."""
+    from memplane_gateway.adopting import SourceError, opened
+
+    most = store.settings.max_rows
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS), opened(store.adoption.source) as collection:
+            started = time.perf_counter()
+            rows = (await collection.facts()).rows
+            took = time.perf_counter() - started
+    except SourceError as error:
+        return Probe(error=str(error))
+    except TimeoutError:
+        return Probe(error=f"no answer within {PATIENCE_SECONDS:.0f} seconds")
+    if rows > most:
+        return Probe(error=f"the collection has {rows} rows, and max_rows is {most}")
+    return Probe(ping_seconds=took, durability="none (read-only)")
 
 
 async def _look_at(store: VectorStore, collection: Collection) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from memplane_gateway.config.adopted import AdoptedSettings, SnapshotSettings
 from memplane_gateway.config.models import EMBEDDER, Settings
 from memplane_gateway.config.problems import MASK, SettingPath, without_passwords
 from memplane_gateway.config.secrets import is_secret_name
@@ -29,10 +30,12 @@ def effective(settings: Settings) -> dict[str, Any]:
 
 def _store(store: StoreSettings) -> dict[str, Any]:
     cls = type(store.settings)
-    values = TypeAdapter(cls).dump_python(store.settings, mode="json")
+    values: dict[str, Any] = TypeAdapter(cls).dump_python(store.settings, mode="json")
     for field in dataclasses.fields(cls):
         if not field.repr and isinstance(values.get(field.name), str) and values[field.name]:
             values[field.name] = MASK  # kept out of repr: the adapter says that it is a secret
+    if isinstance(store, AdoptedSettings):
+        return values
     return {"adapter": store.adapter, **values}
 
 
@@ -78,6 +81,8 @@ def json_schema() -> dict[str, Any]:
         store["properties"] = {"adapter": {"const": name}, **store.get("properties", {})}
         store["additionalProperties"] = False
         choices.append(store)
+    adopted = TypeAdapter(SnapshotSettings).json_schema()
+    choices.append({**adopted, "title": "adopt", "additionalProperties": False})
     embedder = EMBEDDER.json_schema(ref_template="#/$defs/{model}")
     definitions |= embedder.pop("$defs", {})
     properties = schema["properties"]

@@ -103,12 +103,18 @@ def make_store(name: str, keys: Mapping[str, object]) -> StoreSettings:
         StoreSettingsError: A key is unknown, missing or has the wrong value.
     """
     adapter = find_adapter(name)
-    problems = list(_unknown_keys(adapter.settings, keys, f'adapter "{name}"'))
-    known = {key: value for key, value in keys.items() if key in _hints(adapter.settings)}
+    settings = check_keys(adapter.settings, keys, f'adapter "{name}"')
+    return StoreSettings(adapter=name, settings=settings, place=adapter.place)
+
+
+def check_keys(cls: type, keys: Mapping[str, object], owner: str) -> Any:
+    """An instance of the dataclass `cls` that keys stand for. Raises StoreSettingsError."""
+    problems = list(_unknown_keys(cls, keys, owner))
+    known = {key: value for key, value in keys.items() if key in _hints(cls)}
     settings: object = None
     try:
-        settings = TypeAdapter(adapter.settings).validate_python(
-            {key: _read(value, _hints(adapter.settings)[key]) for key, value in known.items()}
+        settings = TypeAdapter(cls).validate_python(
+            {key: _read(value, _hints(cls)[key]) for key, value in known.items()}
         )
     except ValidationError as error:
         meant = {problem.suggestion for problem in problems}
@@ -121,7 +127,7 @@ def make_store(name: str, keys: Mapping[str, object]) -> StoreSettings:
         problems.append(Problem("", str(error)))
     if problems:
         raise StoreSettingsError(problems)
-    return StoreSettings(adapter=name, settings=settings, place=adapter.place)
+    return settings
 
 
 _SENTENCES = {

@@ -13,6 +13,7 @@ from memplane_gateway.memory.calls.once import OnceNotes, ProgressT, ReceiptT
 from memplane_gateway.memory.model import Caller
 from memplane_gateway.routes import Route, durability_refusal
 from memplane_gateway.services.calls import Translated, know_durability, read_min_durability
+from memplane_gateway.services.writes import check_writable
 from memplane_gateway.wire.questions import question_hash
 from memplane_gateway.wire.violations import Violations
 
@@ -41,8 +42,10 @@ class OnceCalls(Generic[ProgressT]):
     ) -> ReceiptT:
         """The receipt of a run. The request has passed `check`; a dry run is not noted.
 
-        Raises FAILED_PRECONDITION where the route reaches less than was asked for.
+        Raises FAILED_PRECONDITION where the route reaches less than was asked for, UNIMPLEMENTED
+        where it is read-only.
         """
+        check_writable(route)
         refused = durability_refusal(
             read_min_durability(request.min_durability, Violations()), route
         )

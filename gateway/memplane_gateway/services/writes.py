@@ -56,6 +56,7 @@ class Writes:
         A route that fails fails the call when nothing is written yet, else only its own items.
         """
         groups = grouped([item.address.kind for item in items])
+        self._check_writable(items)
         for kind in groups:
             refused = durability_refusal(asked, self._router[kind])
             if refused is not None:
@@ -93,7 +94,13 @@ class Writes:
         violations.short(request.request_id, "request_id", limits.REQUEST_ID_BYTES)
         asked = read_min_durability(request.min_durability, violations)
         violations.raise_if_any()
+        self._check_writable(items)
         return replace(caller, request_id=request.request_id), asked
+
+    def _check_writable(self, items: Sequence[ItemT]) -> None:
+        """Raises UNIMPLEMENTED when one of the routes is read-only."""
+        for kind in dict.fromkeys(item.address.kind for item in items):
+            check_writable(self._router[kind])
 
     def check_atomic(self, items: Sequence[ItemT], ref: str, violations: Violations) -> None:
         """What an atomic call checks; `ref` is the path of an item's ref.
@@ -127,6 +134,12 @@ class Writes:
             "expected": str(embedding.dimension),
             "actual": str(len(vector)),
         }
+
+
+def check_writable(route: Route) -> None:
+    """Raises UNIMPLEMENTED when the route is read-only."""
+    if route.read_only is not None:
+        raise route.read_only.refusal
 
 
 async def with_body(caller: Caller, items: Iterable[Message], *, atomic: bool = False) -> Caller:

@@ -97,7 +97,8 @@ def test_what_is_shown_can_be_read_again() -> None:
 
 def test_the_schema_knows_every_adapter_that_can_be_loaded() -> None:
     schema = json_schema()
-    stores = schema["properties"]["stores"]["additionalProperties"]["anyOf"]
+    *stores, adopted = schema["properties"]["stores"]["additionalProperties"]["anyOf"]
+    assert set(adopted["properties"]) == {"adopt", "refresh_seconds", "max_rows"}
     assert [store["properties"]["adapter"]["const"] for store in stores] == [
         "embedded",
         "qdrant",
