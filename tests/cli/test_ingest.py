@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from typer.testing import Result
 
-from memplane import Client, Kind, Memory, Put
+from memplane import Client, IndexedText, Kind, Memory, Put
 from memplane_gateway.cli.bar import Bar
 
 from .strategies import puts, told
@@ -282,6 +282,52 @@ def test_scan_takes_a_filter_and_vectors(call: Run, client: Client, namespace: s
     assert json.loads(line) == {
         "kind": "semantic", "namespace": ["below"], "key": "c", "text": "cake", "attributes": {"n": 2},
     }  # fmt: skip
+
+
+def test_vectors_of_clients_come_back_and_those_of_embedders_are_made_anew(
+    call: Run, client: Client, namespace: str
+) -> None:
+    scope = client.scope(namespace)
+    scope.remember("made", key="made")
+    made = scope.get("semantic", "made", with_vectors=True)
+    assert made is not None
+    assert made.vector is not None
+    own = [0.6, 0.8] + [0.0] * (len(made.vector) - 2)
+    client.put_many(
+        [
+            Put(scope.ref("semantic", "own"), text="own", vector=own),
+            Put(scope.ref("semantic", "alone"), vector=own),
+            Put(
+                scope.ref("semantic", "further"),
+                text="further",
+                indexed_texts=[IndexedText("t", "text"), IndexedText("v", vector=own)],
+            ),
+        ]
+    ).raise_for_error()
+
+    def providers(there: str) -> dict[str, tuple[str, Any, Any]]:
+        found = client.scope(there).scan("semantic", with_vectors=True)
+        return {
+            m.key: (m.embedding.provider, m.vector, m.indexed_texts) for m in found if m.embedding
+        }
+
+    here = providers(namespace)
+    assert (here["made"][0], here["own"][0]) == ("hash", "client")
+    scanned = ""
+    for number, options in enumerate([(), ("--with-vectors",)]):
+        scanned = call("scan", "-n", namespace, *options).stdout
+        lines = {line["key"]: line for line in map(json.loads, scanned.splitlines())}
+        assert [key for key in sorted(lines) if "vector" in lines[key]] == (
+            ["alone", "further", "made", "own"] if options else ["alone", "own"]
+        )
+        for there in (f"{namespace}-{number}", namespace):
+            brought = call("ingest", "-", "-n", there, "-o", "json", stdin=scanned)
+            count = {"created": 4} if there != namespace else {"unchanged": 4}
+            assert document(brought) | count == document(brought)
+            assert providers(there) == here
+    kept = call("ingest", "-", "--with-vectors", "-n", f"{namespace}-k", stdin=scanned)
+    assert kept.exit_code == 0
+    assert providers(f"{namespace}-k")["made"] == ("client", *here["made"][1:])
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no device that is always full")

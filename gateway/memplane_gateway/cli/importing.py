@@ -87,6 +87,7 @@ class Import:
         namespace: tuple[str, ...],
         ingest_id: str | None,
         batch_items: int,
+        with_vectors: bool = False,
     ) -> Self:
         """Opens a file, or stdin.
 
@@ -105,6 +106,7 @@ class Import:
                 namespace,
                 "stdin" if file == STDIN else path.stem,
                 time or datetime.now(UTC),
+                with_vectors,
             )
             digest = "" if size is None or ingest_id is not None else _digest(stream)
             source = Source(stream)
@@ -114,7 +116,7 @@ class Import:
                 keys = _name(digest, read.format, into)
                 # What changes batches, and not which memories there are, is no part of keys.
                 derived = f"-{into.time.timestamp():.6f}" if read.format is Format.CHAT else ""
-                ingest_id = f"{keys}-{batch_items}{derived}"
+                ingest_id = f"{keys}-{batch_items}{derived}{'-vectors' if with_vectors else ''}"
             return cls(
                 source,
                 read,

@@ -64,6 +64,14 @@ def ingest(
             "file's bytes, the format, the kind and the namespace.",
         ),
     ] = None,
+    with_vectors: Annotated[
+        bool,
+        typer.Option(
+            "--with-vectors",
+            help="Keep the vectors that an embedder made, as given by a client; else the route's "
+            "embedder makes its own.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read everything, write nothing; needs no gateway.")
     ] = False,
@@ -87,6 +95,7 @@ def ingest(
             namespace=tuple(namespace or ()),
             ingest_id=ingest_id,
             batch_items=batch_items,
+            with_vectors=with_vectors,
         ) as reading:
             if reading.format != FormatName.JSONL and kind not in (None, options.KindName.EPISODIC):
                 raise typer.BadParameter(

@@ -21,7 +21,7 @@ def scan(
         bool, typer.Option("--exact", help="Only this very namespace, not those below it.")
     ] = False,
     with_vectors: Annotated[
-        bool, typer.Option("--with-vectors", help="With the vectors, for a store that takes them.")
+        bool, typer.Option("--with-vectors", help="With those vectors, too, that an embedder made.")
     ] = False,
     page_token: Annotated[
         str, typer.Option("--page-token", help="Where a scan that was cut goes on.")
@@ -34,8 +34,8 @@ def scan(
 
     `memplane ingest` takes it. Namespaces in it lie below the given one: with the same -n they come back.
     """
-    from memplane import MemplaneError, Put
-    from memplane_gateway.cli.formats.json_lines import document_of
+    from memplane import MemplaneError
+    from memplane_gateway.cli.formats.json_lines import document_of_memory
 
     given = read_filter(filter_text)
     bound = tuple(namespace or ())
@@ -46,14 +46,14 @@ def scan(
             kind.value,
             filter=given,
             exact_namespace=exact_namespace,
-            with_vectors=with_vectors,
+            with_vectors=True,  # those that clients gave nothing could make anew
             page_token=page_token,
         )
         written = 0
         try:
             with Interrupts() as interrupts:
                 for memory in found:
-                    document = document_of(Put.of(memory), bound)
+                    document = document_of_memory(memory, bound, with_vectors=with_vectors)
                     line = json.dumps(document, ensure_ascii=escaped, allow_nan=False) + "\n"
                     written += sys.stdout.buffer.write(line.encode())
                     interrupts.look()

@@ -22,6 +22,8 @@ class Into:
     """What the file is called, without its ending: names conversations that have no id."""
     time: datetime
     """When turns happened that do not say it: of a file the time of its last change."""
+    with_vectors: bool = False
+    """Whether vectors that an embedder made stay, as if a client had given them."""
 
 
 class Found(NamedTuple):

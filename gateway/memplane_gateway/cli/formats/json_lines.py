@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Final, cast
 
-from memplane import UNSET, Episode, IndexedText, Put, Ref
+from memplane import UNSET, Episode, IndexedText, Memory, Put, Ref
 from memplane_gateway.cli import periods
 from memplane_gateway.cli.formats import values
 from memplane_gateway.cli.formats.entries import Entry, Into, Problem, entry
@@ -42,6 +43,8 @@ _ONLY_READ: Final = frozenset(
     }
 )
 """What a gateway says of a memory, and nobody tells it."""
+_CLIENT: Final = "client"
+"""The provider of vectors that clients gave."""
 _EPISODE_WORDS: Final = ("type", "session_id", "agent_id", "actor")
 _INDEXED_TEXT: Final = ("path", "text", "vector")
 _EPISODE: Final = (*_EPISODE_WORDS, "event_time", "input", "output")
@@ -84,13 +87,27 @@ def put_of(document: Any, into: Into) -> Put:
         episode=_episode(given["episode"]) if "episode" in given else None,
         importance=given.get("importance"),
         pinned=given.get("pinned", False),
-        vector=given.get("vector"),
+        vector=None if _is_made_anew(given, into) else given.get("vector"),
         indexed_texts=_indexed_texts(given.get("indexed_texts", [])),
         ttl=_ttl(given["ttl"]) if "ttl" in given else None,
         expire_time=(
             values.time(given["expire_time"], "expire_time") if "expire_time" in given else None
         ),
     )
+
+
+def document_of_memory(
+    memory: Memory, bound: Sequence[str] = (), *, with_vectors: bool = False
+) -> dict[str, Any]:
+    """A memory that was read with its vectors; those of an embedder only where that is asked for."""
+    put = Put.of(memory)
+    embedding = memory.embedding
+    if put.vector is None or embedding is None or embedding.provider == _CLIENT:
+        return document_of(put, bound)
+    if not with_vectors:
+        return document_of(replace(put, vector=None), bound)
+    # By this a reader knows that the vector is no client's own.
+    return document_of(put, bound) | {"embedding": asdict(embedding)}
 
 
 def document_of(put: Put, bound: Sequence[str] = ()) -> dict[str, Any]:
@@ -115,6 +132,14 @@ def document_of(put: Put, bound: Sequence[str] = ()) -> dict[str, Any]:
     if not document.keys() & set(_CONTENT):
         document["text"] = ""
     return document
+
+
+def _is_made_anew(given: Mapping[str, Any], into: Into) -> bool:
+    """Whether an embedder made the vector of a text, so that another makes its own."""
+    embedding = given.get("embedding")
+    if into.with_vectors or not given.get("text") or not isinstance(embedding, dict):
+        return False
+    return embedding.get("provider") not in (None, _CLIENT)
 
 
 def _ttl(given: Any) -> float:
