@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, cast
 
@@ -130,9 +131,13 @@ def test_what_a_listing_prints_is_taken() -> None:
         ('{"text": "a", "episode": {"type": "odd"}}', "episode.type: must be one of"),
         ('{"value": ' + "[" * 40 + "]" * 40 + "}", "nest deeper than 32"),
         ('{"value": ' + "[" * 100_000, "nests too deeply"),
+        ('{"text": "a", "ttl": ' + "9" * 400 + "}", "ttl: is longer than any number"),
+        ('{"text": "a", "ttl": "' + "9" * 400 + 'd"}', "expiry.ttl: must be finite"),
+        ('{"text": "a", "ttl": ' + "9" * 5_000 + "}", "holds a number of 5,000 digits"),
+        ('{"text": "a", "\\ud800": 1}', 'has the unknown field "\\ud800"'),
         ('{"text": "' + "a" * 5_000_000 + '"}', "must be at most"),
     ],
-    ids=range(32),
+    ids=range(36),
 )  # fmt: skip
 def test_what_is_no_memory_is_refused_by_its_line(line: str, said: str) -> None:
     data = b'"one"\n\n' + line.encode("latin-1") + b"\n" + b'"two"\n'
@@ -322,6 +327,7 @@ def test_parts_of_a_message() -> None:
         ({"role": "user", "content": [7]}, "content[0]: must be an object, not 7"),
         ({"role": "user", "content": "x", "created_at": "noon"}, "created_at: must be a time"),
         ({"role": "user", "content": "x", "created_at": 1e300}, "created_at: 1e+300 is no time"),
+        ({"role": "user", "content": "x", "created_at": 10**400}, "0... is no time"),
         ({"role": "assistant", "tool_calls": [{}]}, "tool_calls[0].function: must be an object"),
         ({"role": "user", "content": "\ud800"}, "text: has a lone surrogate"),
     ],
@@ -336,6 +342,19 @@ def test_what_is_no_turn_is_refused_by_its_place(message: Any, said: str) -> Non
     assert (before[0], after[0]) == ("line 2, message 1", "line 2, message 3")
     assert isinstance(last, Problem)
     assert last.where == "line 3"
+
+
+def test_a_turn_after_the_end_of_time_is_refused() -> None:
+    last = {"role": "user", "content": "x", "created_at": "9999-12-31T23:59:59.999999Z"}
+    after = {"role": "user", "content": "y"}
+    first, problem, third = turns(last, after, {**last, "created_at": "2026-01-01T00:00:00Z"})
+    assert isinstance(first, Found)
+    assert isinstance(problem, Problem)
+    assert problem.where == "message 2"
+    assert problem.reason.startswith("holds a number or a time that is out of range")
+    assert isinstance(third, Found)
+    (its_time, turn) = turns(after, created_at=10**400)
+    assert (its_time.where, turn.where) == ("its time", "message 1")
 
 
 # --- LoCoMo -----------------------------------------------------------------------------------
@@ -379,3 +398,66 @@ def test_what_is_no_turn_of_locomo_is_refused_by_its_place() -> None:
         Problem("s", "is no conversation: it has no session_1"),
     ]
     assert len(entries) == 6
+
+
+def test_locomo_at_the_end_of_time_and_with_a_session_of_many_digits() -> None:
+    late = {"session_1_date_time": "11:59 pm on 31 December, 9999", "session_1": TURNS[:1] * 70}
+    *_, before, problem = all_of(json.dumps(late).encode())[:61]
+    assert isinstance(before, Found)
+    assert isinstance(problem, Problem)
+    assert problem.where == "name, session_1, turn 61"
+    many = {**SAMPLE, f"session_{'9' * 5_000}": []}
+    *turns, problem = all_of(json.dumps(many).encode())
+    assert len(found(turns)) == 3
+    assert isinstance(problem, Problem)
+    assert "_date_time: must be like" in problem.reason
+
+
+# --- whatever stands there --------------------------------------------------------------------
+
+ODD = ["", "\ud800", -1, 10**400, 1e300, True, [], [[]], {"a": 1}, "9999-12-31T23:59:59.999999Z"]
+"""With null, of every shape and beyond every limit."""
+SHAPES: list[tuple[Format, Any]] = [
+    (
+        Format.JSONL,
+        {
+            "kind": "episodic", "namespace": ["a"], "key": "k", "text": "t", "attributes": {"a": 1},
+            "value": {"$time": "x"}, "importance": 1, "pinned": True, "ttl": 1, "expire_time": "x",
+            "vector": [1], "indexed_texts": [{"path": "p", "text": "t", "vector": [1]}],
+            "episode": {"type": "custom", "event_time": "x", "session_id": "s", "input": 1},
+            "embedding": {"provider": "hash"},
+        },
+    ),
+    (
+        Format.CHAT,
+        {
+            "id": "a", "created_at": 1,
+            "messages": [
+                {"role": "assistant", "content": [{"type": "text", "text": "t"}], "name": "n",
+                 "timestamp": 1, "refusal": "r", "function_call": {"name": "f", "arguments": "1"},
+                 "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "1"}}]},
+                {"role": "tool", "content": "t", "tool_call_id": "c"},
+            ],
+        },
+    ),
+    (Format.LOCOMO, [{"sample_id": "s", "conversation": SAMPLE}]),
+]  # fmt: skip
+
+
+def with_each_replaced(given: Any, by: Any) -> Iterator[Any]:
+    """Copies of a document in each of which one place holds something else."""
+    places = given.items() if isinstance(given, dict) else enumerate(given)
+    for place, held in list(places):
+        for other in (by, *(with_each_replaced(held, by) if isinstance(held, dict | list) else ())):
+            copy = given.copy()
+            copy[place] = other
+            yield copy
+
+
+@pytest.mark.parametrize(("form", "shape"), SHAPES, ids=[form.value for form, _ in SHAPES])
+def test_whatever_stands_in_a_place_it_is_read_or_refused(form: Format, shape: Any) -> None:
+    for odd in (None, *ODD):
+        for document in with_each_replaced(shape, odd):
+            data = lines(document) if form is Format.LOCOMO else lines(document, document)
+            for entry in (*all_of(data, form), *all_of(data)):
+                assert isinstance(entry, Found) or entry.reason

@@ -237,7 +237,15 @@ def _say_how_to_go_on(reading: Import) -> None:
 
 
 def _problems(reading: Import) -> list[dict[str, str]]:
-    return [{"where": each.where, "reason": each.reason} for each in reading.problems]
+    return [
+        {"where": _printed(each.where), "reason": _printed(each.reason)}
+        for each in reading.problems
+    ]
+
+
+def _printed(text: str) -> str:
+    """A text with half characters escaped: they have no UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _leave_if_refused(reading: Import) -> None:

@@ -16,8 +16,15 @@ def seconds(given: Any) -> float:
         ValueError: It is none.
     """
     if isinstance(given, int | float) and not isinstance(given, bool):
-        return float(given)
+        return _float(given)
     match = _PERIOD.fullmatch(given) if isinstance(given, str) else None
     if match is None:
         raise ValueError("expected seconds, or 90s, 15m, 12h, 7d, 2w")
-    return float(match["number"]) * _SECONDS[match["unit"]]
+    return _float(match["number"]) * _SECONDS[match["unit"]]
+
+
+def _float(given: float | str) -> float:
+    try:
+        return float(given)
+    except OverflowError:
+        raise ValueError("is longer than any number of seconds") from None

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from memplane import Episode, EpisodeType, Kind, Put, Ref
 from memplane_gateway.cli.formats import values
-from memplane_gateway.cli.formats.entries import Entry, Into, Problem, entry
+from memplane_gateway.cli.formats.entries import UNREADABLE, Entry, Into, Problem, entry, problem
 from memplane_gateway.cli.formats.source import LONGEST_LINE, Line
 
 ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
@@ -37,8 +37,8 @@ def read_lines(lines: Iterable[Line], into: Into) -> Iterator[Entry]:
             number += 1
             try:
                 document = values.loads(line)
-            except (ValueError, RecursionError) as error:
-                yield Problem(where, str(error) or "nests too deeply")
+            except ValueError as error:
+                yield problem(where, error)
             else:
                 yield from _conversation(
                     document, into, f"{into.name}-{number}", f"{where}, ", seen
@@ -107,8 +107,8 @@ def _conversation(
     seen.add(given)
     try:
         begun = _time_of(about)
-    except ValueError as error:
-        yield Problem(f"{where}its time", str(error))
+    except UNREADABLE as error:
+        yield problem(f"{where}its time", error)
         begun = None
     talk = _Conversation(into, given or name, prefix, begun or into.time)
     for turn, message in enumerate(messages, 1):
@@ -119,17 +119,21 @@ def _turn(message: Any, turn: int, talk: _Conversation, where: str) -> Iterator[
     try:
         parts = _parts(message, talk)
         when = _time_of(message)
-    except ValueError as error:
-        yield Problem(where, str(error))
+    except UNREADABLE as error:
+        yield problem(where, error)
         return
     for number, part in enumerate(parts):
-        # What is derived keeps the order and is the same whenever the file is read.
-        talk.time = when if when is not None and not number else talk.time + _MICROSECOND
         at = where if len(parts) == 1 else f"{where}, part {number + 1}"
-        yield entry(at, partial(_put, part, message["role"], turn, number, talk))
+        at_first = None if number else when
+        yield entry(at, partial(_put, part, message["role"], at_first, (turn, number), talk))
 
 
-def _put(part: _Part, role: str, turn: int, number: int, talk: _Conversation) -> Put:
+def _put(
+    part: _Part, role: str, when: datetime | None, place: tuple[int, int], talk: _Conversation
+) -> Put:
+    turn, number = place
+    # What is derived keeps the order and is the same whenever the file is read.
+    talk.time = talk.time + _MICROSECOND if when is None else when
     suffix = f"/{number}" if number else ""
     key = f"{talk.prefix}/{turn:05}{suffix}" if talk.prefix else ""
     return Put(
@@ -259,8 +263,8 @@ def _time_of(given: Mapping[str, Any]) -> datetime | None:
             continue
         if isinstance(said, bool) or not isinstance(said, int | float):
             return values.time(said, name)
-        seconds = said / 1000 if abs(said) >= _FIRST_MILLISECONDS else said
         try:
+            seconds = said / 1000 if abs(said) >= _FIRST_MILLISECONDS else said
             return datetime.fromtimestamp(seconds, UTC)
         except (ValueError, OverflowError, OSError):
             raise ValueError(f"{name}: {values.shown(said)} is no time") from None

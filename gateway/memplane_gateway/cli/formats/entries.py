@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from memplane import InvalidArgument, Kind, Put
 
@@ -50,18 +50,29 @@ class FormatError(Exception):
     """The whole of what was given is not in the format."""
 
 
+UNREADABLE: Final = (InvalidArgument, ValueError, OverflowError, RecursionError)
+"""What making a memory of what stands in a file may raise; anything else is a fault of ours."""
+
+
 def entry(where: str, make: Callable[[], Put]) -> Entry:
     """What a function makes, if it is a memory that a gateway may be sent."""
     try:
         put = make()
         put.check()
-    except InvalidArgument as error:
-        return Problem(where, _said(error))
-    except ValueError as error:
-        return Problem(where, str(error))
-    except RecursionError:
-        return Problem(where, "nests too deeply")
+    except UNREADABLE as error:
+        return problem(where, error)
     return Found(where, put)
+
+
+def problem(where: str, error: Exception) -> Problem:
+    """What one of UNREADABLE says to people."""
+    if isinstance(error, InvalidArgument):
+        return Problem(where, _said(error))
+    if isinstance(error, RecursionError):
+        return Problem(where, "nests too deeply")
+    if isinstance(error, OverflowError):
+        return Problem(where, f"holds a number or a time that is out of range: {error}")
+    return Problem(where, str(error))
 
 
 def _said(error: InvalidArgument) -> str:

@@ -48,7 +48,13 @@ def is_locomo(document: Any) -> bool:
 def sessions(sample: Mapping[str, Any]) -> list[str]:
     """The names of the sessions of a sample, in order."""
     found = (key for key in sample if _SESSION.fullmatch(key))
-    return sorted(found, key=lambda key: int(key.split("_")[1]))
+    return sorted(found, key=_number)
+
+
+def _number(session: str) -> tuple[int, str]:
+    """What sorts as the number of a session, of however many digits."""
+    digits = session.removeprefix("session_").lstrip("0")
+    return len(digits), digits
 
 
 def start_of(sample: Mapping[str, Any], session: str) -> datetime:

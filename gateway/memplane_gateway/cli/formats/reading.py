@@ -93,7 +93,7 @@ def _document_or_lines(source: Source) -> tuple[Source, Any]:
 def _document(source: Source) -> Any:
     try:
         return values.loads(_whole(source))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise FormatError(f"it {error}") from None
 
 
@@ -107,5 +107,5 @@ def _whole(source: Source) -> bytes:
 def _parsed(text: bytes | None) -> Any:
     try:
         return None if text is None else values.loads(text)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None

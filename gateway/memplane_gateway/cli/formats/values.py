@@ -29,12 +29,16 @@ def loads(text: bytes | str) -> Any:
     """Reads JSON, strictly: UTF-8, no NaN, no name twice in a map.
 
     Raises:
-        ValueError: It is none; RecursionError when it nests too deeply.
+        ValueError: It is none, nests too deeply, or holds a number of thousands of digits.
     """
     try:
         if isinstance(text, bytes):
             text = text.decode()
-        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        return json.loads(
+            text, object_pairs_hook=_once, parse_constant=_no_constant, parse_int=_whole
+        )
+    except RecursionError:
+        raise ValueError("nests too deeply") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"is not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
@@ -119,6 +123,7 @@ def rfc3339(moment: datetime) -> str:
 def shown(given: Any) -> str:
     """A piece of JSON for an error, cut when it is long."""
     text = json.dumps(given, ensure_ascii=False)
+    text = text.encode(errors="backslashreplace").decode()  # half a character cannot be printed
     return text if len(text) <= 40 else text[:37] + "..."
 
 
@@ -140,6 +145,13 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"has the name {shown(twice)} twice in one object")
     return made
+
+
+def _whole(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:  # Python reads 4,300 digits
+        raise ValueError(f"holds a number of {len(digits):,} digits") from None
 
 
 def _no_constant(name: str) -> Any:
