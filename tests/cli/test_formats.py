@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, cast
@@ -163,6 +164,27 @@ def test_lines_are_read_as_they_are_asked_for() -> None:
     for _ in range(5):
         assert isinstance(next(entries), Found)
     assert taken <= 6
+
+
+def test_empty_lines_are_counted_and_not_kept() -> None:
+    blank = 20_000
+    for data, where in (
+        (b"\n" * blank + b'"a"\n \n"b"\n', [f"line {blank + 1}", f"line {blank + 3}"]),
+        (b'"a"\n' + b"\n" * blank + b'"b"', ["line 1", f"line {blank + 2}"]),
+        (b"\n" * blank, []),
+    ):
+        given = Source(io.BytesIO(data))
+        tracemalloc.start()
+        try:
+            assert len(given.first_lines(2)) == len(where)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 100_000, "each line that is kept takes more than 100 bytes"
+        assert [entry.where for entry in json_lines.read(given.lines(), INTO)] == where
+    with pytest.raises(FormatError, match="at line 3 at column"):
+        read(b"\n{\n x}", Format.LOCOMO)
+    assert found(all_of(b"\n\n[\n\n" + lines(TALK) + b"]"))[0].where == "conversation 1, message 1"
 
 
 def test_a_line_without_an_end_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,18 +25,17 @@ class Source:
         self._stream = stream
         self._number = 0
         self._seen: deque[Line] = deque()
+        """Without the empty ones, of which there may be more than memory holds."""
 
     def first_lines(self, count: int) -> list[Line]:
         """The first lines that are not empty, which are read again by what is called next."""
-        found = [line for line in self._seen if _filled(line)]
-        while len(found) < count and (line := self._read_line()) is not None:
-            self._seen.append(line)
+        while len(self._seen) < count and (line := self._read_line()) is not None:
             if _filled(line):
-                found.append(line)
-        return found
+                self._seen.append(line)
+        return list(self._seen)[:count]
 
     def lines(self) -> Iterator[Line]:
-        """All lines, read as they are asked for."""
+        """All lines, read as they are asked for, but for empty ones before those looked at."""
         while self._seen:
             yield self._seen.popleft()
         while (line := self._read_line()) is not None:
@@ -50,7 +49,10 @@ class Source:
         """
         if any(line is None for _, line in self._seen):
             raise ValueError(f"begins with a line of more than {LONGEST_LINE // 2**20} MiB")
-        head = b"".join(line or b"" for _, line in self._seen)
+        head, lines = b"", 0
+        for number, line in self._seen:
+            head += b"\n" * (number - lines - 1) + (line or b"")
+            lines = number
         self._seen.clear()
         rest = self._stream.read()
         self.position += len(rest)
