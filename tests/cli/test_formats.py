@@ -403,6 +403,15 @@ def test_samples_have_namespaces_of_their_own() -> None:
     assert [entry.put.ref.namespace[1] for entry in entries[::3]] == ["conv-26", "name-2"]
 
 
+def test_turns_of_locomo_do_not_overwrite_one_another() -> None:
+    again = {**SAMPLE, "session_10": [{"speaker": "Ann", "dia_id": "D1:1", "text": "Again"}]}
+    samples = [{"sample_id": 1, "conversation": again}, {"sample_id": "1", "conversation": SAMPLE}]
+    *first, turn, sample = all_of(json.dumps(samples).encode())
+    assert len(found(first)) == 2
+    assert turn == Problem("1, session_10, turn 1", "has the dia_id of a turn before it: D1:1")
+    assert sample == Problem("1", "has the sample_id of a sample before it")
+
+
 def test_what_is_no_turn_of_locomo_is_refused_by_its_place() -> None:
     broken = {**SAMPLE, "session_1": [{"speaker": "Ann", "text": "x"}, 7, TURNS[1]]}
     broken["session_2_date_time"] = SAMPLE["session_1_date_time"]
@@ -423,13 +432,14 @@ def test_what_is_no_turn_of_locomo_is_refused_by_its_place() -> None:
 
 
 def test_locomo_at_the_end_of_time_and_with_a_session_of_many_digits() -> None:
-    late = {"session_1_date_time": "11:59 pm on 31 December, 9999", "session_1": TURNS[:1] * 70}
+    many = [{**TURNS[0], "dia_id": f"D1:{number}"} for number in range(70)]
+    late = {"session_1_date_time": "11:59 pm on 31 December, 9999", "session_1": many}
     *_, before, problem = all_of(json.dumps(late).encode())[:61]
     assert isinstance(before, Found)
     assert isinstance(problem, Problem)
     assert problem.where == "name, session_1, turn 61"
-    many = {**SAMPLE, f"session_{'9' * 5_000}": []}
-    *turns, problem = all_of(json.dumps(many).encode())
+    long = {**SAMPLE, f"session_{'9' * 5_000}": []}
+    *turns, problem = all_of(json.dumps(long).encode())
     assert len(found(turns)) == 3
     assert isinstance(problem, Problem)
     assert "_date_time: must be like" in problem.reason

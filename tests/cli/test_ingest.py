@@ -147,6 +147,17 @@ def test_a_chat_that_is_touched_is_the_same_memories(
     assert (second.episode.type, second.episode.output) == ("observation", [1])
 
 
+def test_what_is_overwritten_is_counted(call: Run, namespace: str, tmp_path: Path) -> None:
+    files = [
+        written(tmp_path / name, {"id": "1", "messages": [{"role": "user", "content": name}]})
+        for name in ("one", "two")
+    ]
+    first, second = (call("ingest", file, "-n", namespace) for file in files)
+    assert (first.stdout, first.stderr) == ("1 created\n", "")
+    assert second.stdout == "0 created, 1 updated\n"
+    assert "memplane: 1 overwritten: their keys were there with other content" in second.stderr
+
+
 def test_stdin_cannot_be_read_again(call: Run, namespace: str) -> None:
     done = call("ingest", "-", "-n", namespace, stdin='"tea"\n')
     assert done.stdout == "1 created\n"

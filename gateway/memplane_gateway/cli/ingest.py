@@ -217,6 +217,10 @@ def _say_result(reading: Import, result: IngestResult, form: options.OutputForm)
         shown += f" ({result.replayed:,} of these by an earlier run)"
     sys.stdout.write(f"{shown}\n")
     sys.stdout.flush()
+    if result.updated:
+        exits.say(
+            f"memplane: {result.updated:,} overwritten: their keys were there with other content"
+        )
     _say_refused(reading)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from memplane import Episode, EpisodeType, Kind, Put, Ref
 from memplane_gateway.cli.formats import values
-from memplane_gateway.cli.formats.entries import Entry, Into, Problem, entry
+from memplane_gateway.cli.formats.entries import Entry, Found, Into, Problem, entry
 
 _SESSION: Final = re.compile(r"session_(\d+)")
 _DATE: Final = "%I:%M %p on %d %B, %Y"
@@ -99,6 +99,7 @@ def put_of(turn: Turn, namespace: tuple[str, ...]) -> Put:
 def read(document: Any, into: Into) -> Iterator[Entry]:
     """The turns of all samples, each sample in a namespace of its own."""
     listed = document if isinstance(document, list) else [document]
+    seen: set[str] = set()
     for number, given in enumerate(listed, 1):
         lone = f"{into.name}-{number}" if isinstance(document, list) else into.name
         name = given.get("sample_id", lone) if isinstance(given, dict) else lone
@@ -106,12 +107,17 @@ def read(document: Any, into: Into) -> Iterator[Entry]:
         if not isinstance(inner, dict) or not sessions(inner):
             yield Problem(str(name), "is no conversation: it has no session_1")
             continue
+        if str(name) in seen:
+            yield Problem(str(name), "has the sample_id of a sample before it")
+            continue
+        seen.add(str(name))
+        spoken: set[str] = set()
         for session in sessions(inner):
-            yield from _session(inner, session, (*into.namespace, str(name)))
+            yield from _session(inner, session, (*into.namespace, str(name)), spoken)
 
 
 def _session(
-    sample: Mapping[str, Any], session: str, namespace: tuple[str, ...]
+    sample: Mapping[str, Any], session: str, namespace: tuple[str, ...], spoken: set[str]
 ) -> Iterator[Entry]:
     where = f"{namespace[-1]}, {session}"
     try:
@@ -123,9 +129,15 @@ def _session(
         yield Problem(where, "is no list of turns")
         return
     for number, given in enumerate(sample[session]):
-        yield entry(
+        found = entry(
             f"{where}, turn {number + 1}", partial(_put, given, session, start, number, namespace)
         )
+        if isinstance(found, Found):
+            key = found.put.ref.key
+            if key in spoken:  # it would overwrite that turn
+                found = Problem(found.where, f"has the dia_id of a turn before it: {key}")
+            spoken.add(key)
+        yield found
 
 
 def _put(given: Any, session: str, start: datetime, number: int, namespace: tuple[str, ...]) -> Put:
