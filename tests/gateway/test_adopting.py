@@ -279,6 +279,12 @@ async def test_a_row_that_is_hidden_by_a_delete_is_noticed() -> None:
     assert disturbed.changed
 
 
+async def test_a_field_named_like_the_id_may_stand_there_twice() -> None:
+    rows = [ForeignRow(row, "x", {"@id": "same"}) for row in ("1", "2")]
+    reading = (await _read(Listed(rows), {"key": ["@id"], "attributes": []})).reading
+    assert [problem.row for problem in reading.problems] == ["2"]
+
+
 async def test_what_is_noted_of_problems_is_bounded() -> None:
     rows = [ForeignRow(str(row), "x", {"@" + str(row): 1}) for row in range(1_500)]
     reading = (await _read(Listed(rows), {})).reading

@@ -39,7 +39,8 @@ class Reading:
         self._collection = collection
         self._metric = facts.metric
         # The vendor's ids differ from one another; what stands in a field may stand there twice.
-        self._keys: set[int] | None = None if adoption.mapping.key.path == (ID,) else set()
+        key = adoption.mapping.key
+        self._keys: set[int] | None = None if key.own and key.path == (ID,) else set()
 
     async def memories(self, rows: int | None = None) -> AsyncIterator[Mapped]:
         """The memories of the first so many rows; None: of all. Raises StoreError."""
