@@ -233,6 +233,7 @@ def test_the_format_is_found_by_content(data: bytes, form: Format, count: int) -
         (b'{\n"text": "a"\n}\n', None, "one JSON document and neither a chat nor LoCoMo"),
         (b'[\n{"text": "a"}\n]\n', None, "one JSON document"),
         (b"{\n", Format.LOCOMO, "it is not JSON"),
+        (b"[" * 100_000, Format.LOCOMO, "^it nests too deeply$"),
         (b"", Format.CHAT, "it is not JSON"),
     ],
 )

@@ -349,8 +349,23 @@ def test_a_full_disk_is_said(client: Client, target: str, namespace: str) -> Non
         done = subprocess.run(
             scan, stdout=full, stderr=subprocess.PIPE, check=False, timeout=SECONDS
         )
-    assert done.returncode == 74
-    assert done.stderr == b"memplane: the output is not whole: No space left on device\n"
+        ingest = [*MEMPLANE, "ingest", "-", "--dry-run", "-o", "json"]
+        brought = subprocess.run(
+            ingest, input=b"", stdout=full, stderr=subprocess.PIPE, check=False, timeout=SECONDS
+        )
+    for each in (done, brought):
+        assert each.returncode == 74
+        assert each.stderr == b"memplane: the output is not whole: No space left on device\n"
+
+
+def test_what_the_same_command_cannot_mend_is_not_said_to_go_on(
+    call: Run, namespace: str, tmp_path: Path
+) -> None:
+    file = written(tmp_path / "some", "tea")
+    refused = call("ingest", file, "-n", namespace, "--ingest-id", "")
+    assert refused.exit_code == 2
+    assert "ingest_id" in refused.stderr
+    assert "goes on" not in refused.stderr
 
 
 def test_scan_goes_on_from_a_token(call: Run, client: Client, namespace: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from typing import NoReturn
 
 import typer
@@ -33,6 +35,20 @@ def say_json(code: str, message: str) -> None:
     """Tells programs what went wrong, in the form that errors of the gateway have."""
     error = {"code": code, "reason": "", "message": message, "metadata": {}}
     say(json.dumps({"error": error}, ensure_ascii=False))
+
+
+@contextlib.contextmanager
+def printing() -> Iterator[None]:
+    """Ends the program when what is written to stdout meanwhile cannot be written."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it has enough
+        raise
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            sys.stdout.close()  # what it still holds cannot be written either
+        leave(IO, f"the output is not whole: {error.strerror}")
 
 
 def leave(code: int, message: str = "") -> NoReturn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 _FIRST = 5
+_OF_THE_COMMAND = ("INVALID_ARGUMENT", "OUT_OF_RANGE", "ALREADY_EXISTS")
+"""What is refused because of the command itself: the same one is refused again."""
 
 
 class FormatName(StrEnum):
@@ -117,15 +119,23 @@ def ingest(
 
 def _look(reading: Import, form: options.OutputForm) -> None:
     """Reads all, and says what it is."""
-    from memplane_gateway.cli.formats.json_lines import document_of
-
     counts: dict[str, int] = {}
-    first: list[Any] = []
+    first: list[Put] = []
     for put in reading.puts():
         name = put.ref.kind.value
         counts[name] = counts.get(name, 0) + 1
         if len(first) < _FIRST:
             first.append(put)
+    with exits.printing():
+        _say_look(reading, counts, first, form)
+    _leave_if_refused(reading)
+
+
+def _say_look(
+    reading: Import, counts: dict[str, int], first: list[Put], form: options.OutputForm
+) -> None:
+    from memplane_gateway.cli.formats.json_lines import document_of
+
     total = sum(counts.values())
     if form is options.OutputForm.JSON:
         output.print_json(
@@ -150,7 +160,6 @@ def _look(reading: Import, form: options.OutputForm) -> None:
             ]
             output.print_table(("NAMESPACE", "KEY", "TEXT", "ATTRIBUTES"), rows, shorten=True)
         _say_refused(reading)
-    _leave_if_refused(reading)
 
 
 def _write(reading: Import, batch_items: int, target: str, form: options.OutputForm) -> None:
@@ -184,14 +193,15 @@ def _write(reading: Import, batch_items: int, target: str, form: options.OutputF
                         batch_items=batch_items,
                         on_ack=answered,
                     )
-            except MemplaneError:
+            except MemplaneError as error:
                 if plain:
-                    _say_how_to_go_on(reading)
+                    _say_how_to_go_on(reading, the_same=error.code not in _OF_THE_COMMAND)
                 raise
     except KeyboardInterrupt:
         _say_how_to_go_on(reading)
         raise
-    _say_result(reading, result, form)
+    with exits.printing():
+        _say_result(reading, result, form)
     _leave_if_refused(reading)
 
 
@@ -232,8 +242,10 @@ def _say_refused(reading: Import) -> None:
         exits.say(f"... and {more:,} more")
 
 
-def _say_how_to_go_on(reading: Import) -> None:
+def _say_how_to_go_on(reading: Import, *, the_same: bool = True) -> None:
     exits.say(f"memplane: {reading.written:,} memories were answered")
+    if not the_same:
+        return
     if reading.unrepeatable:
         exits.say("  the same input again would write them again")
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from typing import Annotated
@@ -51,13 +50,12 @@ def scan(
         )
         written = 0
         try:
-            with Interrupts() as interrupts:
+            with exits.printing(), Interrupts() as interrupts:
                 for memory in found:
                     document = document_of_memory(memory, bound, with_vectors=with_vectors)
                     line = json.dumps(document, ensure_ascii=escaped, allow_nan=False) + "\n"
                     written += sys.stdout.buffer.write(line.encode())
                     interrupts.look()
-            sys.stdout.buffer.flush()
         except (MemplaneError, KeyboardInterrupt) as error:
             sys.stdout.buffer.flush()
             if written:
@@ -65,12 +63,6 @@ def scan(
             if isinstance(error, KeyboardInterrupt):
                 exits.leave(exits.INTERRUPTED, "interrupted")
             raise
-        except BrokenPipeError:  # whoever read it has enough
-            raise
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                sys.stdout.close()  # what it still holds cannot be written either
-            exits.leave(exits.IO, f"the output is not whole: {error.strerror}")
     if found.incomplete:
         exits.say("memplane: writes wait in the gateway's outbox; they are not among these")
 
