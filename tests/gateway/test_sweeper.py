@@ -133,6 +133,36 @@ async def test_what_fails_is_told_and_the_others_are_swept(tmp_path: Path) -> No
         assert (await client.sweep()).failures == ()
 
 
+@pytest.mark.parametrize("interval", [0, 0.05], ids=["asked for", "background"])
+async def test_a_sweep_whose_end_cannot_be_noted_tells_what_it_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval: float
+) -> None:
+    async with opened(tmp_path) as (_, client):
+        await fill(client, 5)
+
+    async def leave(self: Turn, run: Run | None = None) -> None:
+        self._users -= 1
+        raise StoreError(StoreReason.UNAVAILABLE, "down", retryable=True)
+
+    monkeypatch.setattr(Turn, "leave", leave)
+    async with opened(tmp_path, sweep={"interval_seconds": interval}) as (gateway, client):
+        if not interval:
+            assert (await client.sweep()).counts[CAP] == 3
+            return
+        sweeper = gateway._sweeper
+        assert sweeper is not None
+        runs: list[Run] = []
+
+        async def is_told() -> bool:
+            if sweeper._last is not None and sweeper._last not in runs:
+                runs.append(sweeper._last)
+            return len(runs) > 1
+
+        await eventually(is_told)
+        assert all(run.failures == [] for run in runs)
+        assert await rows(client) == 2
+
+
 async def test_it_lives_through_a_bug_in_a_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -160,9 +160,16 @@ class Sweeper:
                 try:
                     return await self._slice(tenant, tasks, at, part, run)
                 finally:
-                    await self._turn.leave()
+                    await self._leave()
             except StoreError as error:  # of the control store: of others it is noted in the run
                 raise control_failure(error) from error
+
+    async def _leave(self, run: Run | None = None) -> None:
+        """End this gateway's turn. What was deleted is told, even where that cannot be noted."""
+        try:
+            await self._turn.leave(run)
+        except StoreError as error:  # others take the turn as that of a gateway that has died
+            _log.warning("the end of a sweep was not noted", extra={"error": str(error)})
 
     async def _slice(
         self, tenant: str, tasks: Sequence[Task], at: Place, part: Slice, run: Run
@@ -258,7 +265,7 @@ class Sweeper:
         finally:
             self._running = None
             # What was interrupted is not the last sweep: it begins anew, and finds less.
-            await self._turn.leave(run if run.end is not None else None)
+            await self._leave(run if run.end is not None else None)
         deleted = sum(run.counts.values())
         if deleted:
             _log.info("swept", extra={"deleted": deleted})
