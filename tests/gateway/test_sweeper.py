@@ -186,6 +186,17 @@ async def test_it_lives_through_a_bug_in_a_store(
         await eventually(is_done)
 
 
+async def test_what_has_expired_just_now_is_spared_for_other_clocks(tmp_path: Path) -> None:
+    async with opened(tmp_path, sweep={"grace_seconds": 3600}) as (gateway, client):
+        sweeper = gateway._sweeper
+        assert sweeper is not None
+        for key in ("old", "new"):
+            await client.put(Ref(Kind.PROCEDURAL, (), key), ttl=0.001 if key == "old" else 6)
+        now = sweeper._clock.now
+        sweeper._clock.now = lambda: now() + 8_000_000  # type: ignore[method-assign]
+        assert (await client.sweep()).counts[EXPIRED] == 1
+
+
 async def test_slices_go_on_where_the_last_one_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ from memplane_gateway.memory.lifecycle.retention import Cause, Drop, Pattern, Po
 from memplane_gateway.memory.lifecycle.sweeping import Slice, Toll
 from memplane_gateway.memory.memories import Memories
 from memplane_gateway.memory.model import Expiry, Removal
+from memplane_gateway.memory.shelf import RowWrite
 from memplane_gateway.server import Gateway
 
 HOUR = 3_600_000_000
@@ -263,6 +264,22 @@ async def test_what_has_just_expired_is_spared(house: House) -> None:
     spared = Task(StoredKind.PROCEDURAL, Cause.EXPIRED, limit=2 * house.clock.now())
     assert await swept(house.memories, [spared]) == [0]
     assert await rows_of(house) == 1
+
+
+async def test_what_begins_again_meanwhile_survives(house: House) -> None:
+    """A renewal keeps the revision: a sweep whose clock is ahead has read the row as expired."""
+    await expired(house, *"ab")
+
+    async def renew() -> None:
+        shelf = house.memories._shelf
+        (row,) = await shelf.fetch([address("a")])
+        assert row is not None
+        later = replace(row, record=replace(row.record, expire_time=house.clock.now() + HOUR))
+        await shelf.write([RowWrite(later, row.record.revision)], atomic=False)
+
+    after_each_scan(house, renew)
+    assert await swept(house.memories, [EXPIRED]) == [1]
+    assert await house.value("a") == 1
 
 
 async def test_what_is_rewritten_meanwhile_survives(house: House) -> None:

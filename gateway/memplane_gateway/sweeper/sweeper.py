@@ -30,6 +30,8 @@ SLICE_SECONDS = 10.0
 """How long the stores have for a slice in the background."""
 _SHARE = 0.05
 """After this part of it nothing new is begun; then callers have as long for themselves."""
+_SKEW_SECONDS = 5.0
+"""A sweep that is asked for spares what expired in these: another gateway's clock may be behind."""
 _JITTER = 0.1
 _STOP_SECONDS = 2.0
 EXAMPLES = 100
@@ -50,7 +52,7 @@ class Plan:
     interval: float = 0.0
     """Seconds from one sweep to the next; 0 is none in the background."""
     grace: float = 0.0
-    """Seconds for which a sweep in the background spares what has expired."""
+    """Seconds for which a sweep in the background spares what has expired; others some at most."""
     budget: int = 10_000
     """Rows that a slice looks at."""
 
@@ -127,7 +129,7 @@ class Sweeper:
         UNAVAILABLE without the control store. What a store fails at is noted in the run.
         """
         now = self._clock.now()
-        tasks = self._plan.tasks()
+        tasks = self._plan.tasks(grace=min(self._plan.grace, _SKEW_SECONDS))
         kind_of_call = b"\1" if rehearsal else b"\0"
         binding = caller.tenant.encode() + b"\0SweepMemories" + kind_of_call + _digest(tasks)
         at = Place()

@@ -99,7 +99,7 @@ def settings_in(data_dir: Path) -> Settings:
         overrides={
             "data_dir": str(data_dir),
             "listen": "127.0.0.1:0",
-            "sweep": {"interval_seconds": 0},
+            "sweep": {"interval_seconds": 0, "grace_seconds": 0},
             "retention": [
                 {"kind": kind, "namespace": [KEPT, "*", label], **policy}
                 for kind in ("semantic", "episodic", "procedural")

@@ -149,7 +149,8 @@ class Deleter:
 
         They are alive, or with `expired` are not. Raises the first failure.
         """
-        if not needs_leases(self._shelf.capabilities):
+        # What has expired is read again: it may have been renewed, which keeps its revision.
+        if not expired and not needs_leases(self._shelf.capabilities):
             seen = await self._delete_as_seen(seen, gone)
         if not seen:
             return
