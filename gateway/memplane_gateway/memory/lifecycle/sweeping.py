@@ -92,11 +92,16 @@ class Slice:
 class _Choice:
     """Those of a namespace that go first, as far as it has been looked at."""
 
-    made: int
-    most: int
+    used: int
+    """When it was last looked on: what nobody goes on with is too old some time."""
+    most: int = 0
     after: Cursor | None = None
     over: bool = False
     heap: list[tuple[_Last, Record]] = field(default_factory=list)
+    gone: int = 0
+    """How many of the namespace are supposed to be gone, as far as they have been counted."""
+    counted_to: Cursor | None = None
+    counted: bool = False
 
     def see(self, task: Task, record: Record) -> None:
         """One more memory of the namespace."""
@@ -230,12 +235,19 @@ class ShelfSweeper:
         while True:
             now = self._clock.now()
             scope = Scope(tenant, task.kind, now, group)
-            excess = await self._excess(scope, task, part)
+            excess = await self._excess(scope, task)
             choice = self._choices.pop(key, None)
             if excess <= 0:
                 return True
-            if choice is None or choice.made < now - _KEPT_MICROS:
-                choice = _Choice(now, min(excess, MOST_CHOSEN))
+            if choice is None or choice.used < now - _KEPT_MICROS:
+                choice = _Choice(now)
+            if not await self._count_gone(choice, scope, task, part):
+                self._keep(key, choice)
+                return False
+            excess -= choice.gone
+            if excess <= 0:
+                return True
+            choice.most = choice.most or min(excess, MOST_CHOSEN)
             if not await self._choose(choice, scope, task, part):
                 self._keep(key, choice)
                 return False
@@ -260,7 +272,7 @@ class ShelfSweeper:
         """
         choice.heap.sort(key=_first_out)
         while choice.heap:
-            excess = await self._excess(scope, task, part)
+            excess = await self._excess(scope, task)
             batch = [seen for _, seen in choice.heap[: min(BATCH_ROWS, max(excess, 0))]]
             if not batch:
                 return True
@@ -271,24 +283,32 @@ class ShelfSweeper:
                 return False
         return True
 
-    async def _excess(self, scope: Scope, task: Task, part: Slice) -> int:
-        """How many there are too many; of a rehearsal without what is supposed to be gone."""
+    async def _excess(self, scope: Scope, task: Task) -> int:
+        """How many there are too many."""
         counted = await self._shelf.count(scope, None)
-        excess = counted.count - task.limit
+        return counted.count - task.limit
+
+    async def _count_gone(self, choice: _Choice, scope: Scope, task: Task, part: Slice) -> bool:
+        """Look on for what is supposed to be gone; False where there was no time to end it."""
         before = [each for each in part.before if each.kind is task.kind]
-        if excess <= 0 or not before:
-            return excess
+        if choice.counted or not before:
+            return True
         filters = tuple(each.filter(scope.alive_at) for each in before)
         planned = plan(AnyOf(filters), self._shelf.capabilities)
-        scan = Scan(scope=scope, filter=planned.pushed, budget=max(part.budget, 1))
 
         def see(record: Record) -> None:
-            nonlocal excess
-            excess -= part.is_gone(record, scope.alive_at)
+            choice.gone += part.is_gone(record, scope.alive_at)
 
+        scan = Scan(
+            scope=scope,
+            filter=planned.pushed,
+            after=choice.counted_to,
+            budget=max(part.budget, 1),
+        )
         end = await visit(self._shelf, scan, planned.residual, see)
-        part.budget -= end.scanned
-        return excess
+        part.budget -= max(end.scanned, 1)
+        choice.counted_to, choice.counted = end.next, end.next is None
+        return choice.counted
 
     async def _choose(self, choice: _Choice, scope: Scope, task: Task, part: Slice) -> bool:
         """Look on for those that go first; False where there was no time to end it."""
@@ -315,6 +335,7 @@ class ShelfSweeper:
         return True
 
     def _keep(self, key: tuple[object, ...], choice: _Choice) -> None:
+        choice.used = self._clock.now()
         self._choices[key] = choice
         if len(self._choices) > _KEPT_CHOICES:
             self._choices.popitem(last=False)
