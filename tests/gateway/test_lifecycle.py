@@ -14,7 +14,7 @@ from tests.gateway.shelved import CALLER, KIND, Shelved
 from memplane_adapters.contract import Delete, Kind, StoreError, StoreReason, WriteResult
 from memplane_gateway.errors import Code, MemplaneError, Reason
 from memplane_gateway.memory.calls.once import OnceNotes
-from memplane_gateway.memory.lifecycle import consolidating, deleting
+from memplane_gateway.memory.lifecycle import consolidating, deleting, duplicates
 from memplane_gateway.memory.lifecycle.consolidating import Consolidation
 from memplane_gateway.memory.lifecycle.deleting import Progress
 from memplane_gateway.memory.model import Operation
@@ -205,32 +205,83 @@ def test_what_was_merged_before_a_failure_is_told(
     shelved.run(run())
 
 
+async def chain(shelved: Shelved, length: int) -> Consolidate:
+    """Each is a little like the one before, and more important, and the walk begins at the least."""
+    room = shelved.room()
+    for number in range(length):
+        await shelved.put(
+            (room,),
+            f"{number:02}",
+            at=shelved.now - number,
+            degrees=number * 4,
+            importance=number / length,
+        )
+    return Consolidate(Selection(KIND, (room,)), room.encode(), 0.997)
+
+
+async def to_the_end(shelved: Shelved, asked: Consolidate) -> list[Consolidated]:
+    done = [await consolidate(shelved, asked)]
+    while done[-1].next_page_token:
+        done.append(await consolidate(shelved, replace(asked, page_token=done[-1].next_page_token)))
+        assert len(done) < 100
+    return done
+
+
+async def left_of(shelved: Shelved, asked: Consolidate) -> list[int]:
+    return [int(key) for _, key in await shelved.records(*asked.selection.namespace)]
+
+
 def test_a_long_chain_is_settled_from_its_end(
     shelved: Shelved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each is a little like the one before, and more important, and the walk begins at the least."""
     monkeypatch.setattr(consolidating, "COMPARED", 1)
 
     async def run() -> None:
-        room = shelved.room()
-        for number in range(40):
-            await shelved.put(
-                (room,),
-                f"{number:02}",
-                at=shelved.now - number,
-                degrees=number * 4,
-                importance=number / 40,
-            )
-        asked = Consolidate(Selection(KIND, (room,)), room.encode(), 0.997)
-        gone: list[str] = []
-        for _ in range(100):
-            done = await consolidate(shelved, asked)
-            gone += [key for group in done.groups for key, _ in group.merged]
-            asked = replace(asked, page_token=done.next_page_token)
-            if not done.next_page_token:
+        asked = await chain(shelved, 40)
+        done = await to_the_end(shelved, asked)
+        assert sum(each.merged_count for each in done) == 20
+        assert await left_of(shelved, asked) == list(range(1, 40, 2))
+
+    shelved.run(run())
+
+
+def test_a_chain_that_takes_too_many_is_left_but_for_its_end(
+    shelved: Shelved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run gets further, and looks at each memory about once."""
+    monkeypatch.setattr(duplicates, "SETTLED", 10)
+
+    async def run() -> None:
+        asked = await chain(shelved, 40)
+        left = 40
+        for _ in range(10):
+            (done,) = await to_the_end(shelved, asked)
+            assert done.compared < 2 * left
+            if not done.merged_count:
                 break
-        left = [int(key) for _, key in await shelved.records(room)]
-        assert left == list(range(1, 40, 2))
-        assert len(gone) == 20
+            left -= done.merged_count
+        assert await left_of(shelved, asked) == list(range(1, 40, 2))
+
+    shelved.run(run())
+
+
+def test_a_memory_that_takes_too_long_is_left_once_a_call_has_begun_with_it(
+    shelved: Shelved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        asked = await chain(shelved, 8)
+        for key in ("98", "99"):
+            await shelved.put(asked.selection.namespace, key, at=shelved.now + 1, degrees=180)
+        late = iter([False, False, True])
+        with monkeypatch.context() as patch:
+            patch.setattr(duplicates, "is_late", lambda _: next(late, False))
+            done = await to_the_end(shelved, asked)
+        assert [each.merged_count for each in done] == [1, 4], "the pair, then the chain"
+        assert await left_of(shelved, asked) == [1, 3, 5, 7, 98]
+        asked = await chain(shelved, 3)
+        monkeypatch.setattr(duplicates, "is_late", lambda _: True)
+        done = await to_the_end(shelved, asked)
+        assert [each.merged_count for each in done] == [0, 0, 1]
+        assert await left_of(shelved, asked) == [0, 2]
 
     shelved.run(run())

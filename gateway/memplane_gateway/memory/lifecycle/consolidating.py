@@ -178,7 +178,7 @@ class Consolidator:
             filter=planned.pushed,
             vectors=True,
         )
-        scanned, spent = 0, False
+        scanned, spent, moved = 0, False, False
         following: Cursor | None = None
         while not spent:
             scan = replace(scan, after=progress.after, budget=self._scan_budget - scanned)
@@ -190,8 +190,11 @@ class Consolidator:
                 if near is not None:
                     await self._merge_into(near, caller, duplicates, progress, dry_run=dry_run)
                     progress.compared = before + duplicates.compared
-                progress.after = cursor_of(row, Order.TIME)
-                spent = _is_spent(progress, before) or is_late(time_left)
+                if duplicates.interrupted and moved:  # the next call has more time for it
+                    spent, following = True, progress.after
+                    break
+                progress.after, moved = cursor_of(row, Order.TIME), True
+                spent = _is_spent(progress, before) or duplicates.interrupted or is_late(time_left)
                 if spent and number < len(rows):
                     following = progress.after
                     break

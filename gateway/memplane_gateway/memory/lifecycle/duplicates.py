@@ -24,12 +24,16 @@ from memplane_adapters.contract import (
     Query,
     Vector,
 )
+from memplane_gateway.deadline import is_late, remaining
 from memplane_gateway.limits import SCAN_BYTES
 from memplane_gateway.memory.model import Record
 from memplane_gateway.memory.search.weights import importance
 from memplane_gateway.memory.shelf import Row, fields_of, open_row
 from memplane_gateway.memory.vector_shelf import VectorShelf
 from memplane_gateway.pacing import paced
+
+SETTLED = 100
+"""Memories whose neighbours are looked up to know what becomes of one; else it is left as it is."""
 
 _FIRST_HITS = 8
 _OVERFETCH = 4
@@ -90,6 +94,9 @@ class Duplicates:
         """`query` has the scope, to be narrowed to one namespace, and the filter, and is exact."""
         self.compared = 0
         """Memories whose neighbours were looked up."""
+        self.interrupted = False
+        """Whether time was over before it was known what becomes of the last memory."""
+        self._time_left = remaining()
         self._shelf = shelf
         self._query = replace(query, vectors=True, max_bytes=SCAN_BYTES)
         self._residual = residual
@@ -97,16 +104,19 @@ class Duplicates:
         self._fates: dict[Address, Near] = {}
         """What a memory is merged into: itself, where it is kept."""
         self._given: set[Address] = set()
+        self._left: set[Address] = set()
+        """Of these it takes too long to find out, unless a kept one turns out to have them."""
 
     async def merged_into(self, near: Near) -> list[Near]:
         """What is to be merged into a memory, the newest first; nothing if it is not kept.
 
         None comes twice, though it may be similar to more than one that is kept.
         """
-        if not self._kept(near, unknown=True):
+        known = near.address in self._fates
+        if (near.address in self._left and not known) or not self._kept(near, unknown=True):
             return []
         around = await self._around(near)
-        if near.address not in self._fates:
+        if not known:
             await self._settle(near, around)
             if not self._kept(near):
                 return []
@@ -115,6 +125,7 @@ class Duplicates:
         return sorted(found, key=lambda each: each.turn)
 
     def _kept(self, near: Near, *, unknown: bool = False) -> bool:
+        """Whether a memory is kept; of what nobody knows yet, `unknown`."""
         fate = self._fates.get(near.address)
         return unknown if fate is None else fate.address == near.address
 
@@ -126,14 +137,22 @@ class Duplicates:
         return fate.address == near.address or fate.turn < near.turn
 
     async def _settle(self, near: Near, around: list[Near]) -> None:
-        """Find what becomes of a memory, and before it of those of a higher rank that this takes."""
-        under_way = [_Open(near, around)]
+        """Find what becomes of a memory, and before it of those of a higher rank that this takes.
+
+        Where that takes too many or too long, all that is under way is left.
+        """
+        under_way, begun = [_Open(near, around)], self.compared
         while under_way:
             other = self._judged(under_way[-1])
             if other is None:
                 under_way.pop()
-            else:
-                under_way.append(_Open(other, await self._around(other)))
+                continue
+            self.interrupted = is_late(self._time_left)
+            many = self.compared - begun >= SETTLED or other.address in self._left
+            if many or self.interrupted:
+                self._left.update(each.near.address for each in under_way)
+                return
+            under_way.append(_Open(other, await self._around(other)))
 
     def _judged(self, current: _Open) -> Near | None:
         """Settles a memory, if all is known that it takes; else says which has to be settled first."""
