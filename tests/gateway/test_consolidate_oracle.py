@@ -18,6 +18,8 @@ from memplane_adapters.contract import Condition, Op, Value
 from memplane_gateway.memory.lifecycle import consolidating, duplicates
 from memplane_gateway.memory.model import Expiry, Record, Removal
 from memplane_gateway.memory.questions import Consolidate, Consolidated, Group, Selection
+from memplane_gateway.memory.shelf import RowWrite
+from memplane_gateway.memory.write.renewing import renewed
 
 STEP = 6
 """Degrees between two directions; what is two steps apart is still similar."""
@@ -158,6 +160,7 @@ def check_group(
     assert now.expire_time == (
         None if None in (was.expire_time, *ends) else max([was.expire_time, *ends])  # type: ignore[type-var]
     )
+    assert now.ttl == (None if now.expire_time is None else was.ttl)
     assert (now.content.text, now.content.vector_digest) == (
         was.content.text,
         was.content.vector_digest,
@@ -328,6 +331,37 @@ def test_what_is_deleted_meanwhile_does_not_live_on(shelved: Shelved) -> None:
         assert (done.merged_count, done.conflicts) == (1, 1)
         (last,) = (await shelved.records(room)).values()
         assert set(last.content.attributes) == {"apart", "n1", "n2"}
+
+    shelved.run(run())
+
+
+def test_a_period_that_began_again_meanwhile_is_not_cut_short(shelved: Shelved) -> None:
+    """What is merged expires later than what is kept was read to, and earlier than it does now."""
+
+    async def run() -> None:
+        room = shelved.room()
+        for key, hours in (("kept", 4), ("merged", 5)):
+            await shelved.put(
+                (room,),
+                key,
+                degrees=0,
+                attributes={"apart": False},
+                importance=0.9 if key == "kept" else 0.1,
+                expiry=Expiry(ttl=hours * HOUR),
+            )
+        shelved.now += 2 * HOUR
+
+        async def renew() -> None:
+            (row,) = await shelved.shelf.fetch([shelved.address((room,), "kept")], vectors=True)
+            assert row is not None
+            write = RowWrite(renewed(row, shelved.now), row.record.revision)
+            await shelved.shelf.write([write], atomic=False)
+
+        with Between(shelved, 1, renew):
+            done = await call(shelved, asking(room))
+        assert done.merged_count == 1
+        (left,) = (await shelved.records(room)).values()
+        assert (left.expire_time, left.ttl) == (shelved.now + 4 * HOUR, 4 * HOUR)
 
     shelved.run(run())
 

@@ -197,6 +197,8 @@ class Expiry:
 
     ttl: int | None = None
     expire_time: int | None = None
+    prolongs: bool = False
+    """Whether `expire_time` counts only where it is later than what is there, whose period stays."""
 
     def at(self, now: int) -> int | None:
         """The instant, for a write now."""

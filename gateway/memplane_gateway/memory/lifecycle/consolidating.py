@@ -315,7 +315,7 @@ def completed(kept: Record, merged: Sequence[Record]) -> Update:
 
 
 def _later(kept: int | None, others: Sequence[int | None]) -> Expiry | None:
-    """The latest expiry of all, where that is not the memory's own."""
+    """The latest expiry of all, where that is not the memory's own; its period stays."""
     if kept is None:
         return None
     last = kept
@@ -323,7 +323,7 @@ def _later(kept: int | None, others: Sequence[int | None]) -> Expiry | None:
         if each is None:
             return NEVER
         last = max(last, each)
-    return None if last == kept else Expiry(expire_time=last)
+    return None if last == kept else Expiry(expire_time=last, prolongs=True)
 
 
 def _is_same(seen: Record, now: Record) -> bool:

@@ -99,11 +99,7 @@ class Draft:
         before = self.found.record if self.found is not None else None
         update_time = max(stamp.now, before.update_time) if before else stamp.now
         content = _with_event_time(self.content, update_time)
-        expire_time, ttl = None, None
-        if self.expiry is not None:
-            expire_time, ttl = self.expiry.at(update_time), self.expiry.ttl
-        elif before is not None:
-            expire_time, ttl = before.expire_time, before.ttl
+        expire_time, ttl = _expires(self.expiry, before, update_time)
         content_hash = self.content_hash if content is self.content else None
         revision = stamp.clock.revision(before.revision if before else 0)
         record = Record(
@@ -202,11 +198,25 @@ def draft_update(
         found.further if update.indexed_texts is None else update.further,
         None,
     )
-    same_expiry = update.expiry is None or update.expiry.at(now) == old.expire_time
+    same_expiry = _expires(update.expiry, old, now)[0] == old.expire_time
     content_hash = fingerprint(content)
     if same_expiry and content_hash == old.content_hash:
         return Unchanged(found)
     return _draft(content, given, update.expiry, found, found, content_hash=content_hash)
+
+
+def _expires(
+    expiry: Expiry | None, before: Record | None, now: int
+) -> tuple[int | None, int | None]:
+    """When what is written now over a row expires, and its period."""
+    if expiry is not None and not expiry.prolongs:
+        return expiry.at(now), expiry.ttl
+    if before is None:
+        return None, None
+    last = before.expire_time
+    if expiry is not None and expiry.expire_time is not None and last is not None:
+        last = max(last, expiry.expire_time)
+    return last, before.ttl
 
 
 def _draft(
