@@ -309,9 +309,7 @@ def test_a_change_meanwhile_is_seen_and_nothing_is_lost(shelved: Shelved, key: s
         assert len(await shelved.records(room)) == 1
         return between.before
 
-    points: list[str] = []
-    while before := shelved.run(run(len(points) + 1)):
-        points.append(before)
+    points = [shelved.run(run(number)) for number in range(1, 5)]
     assert points == ["fetch", "fetch", "upsert", "delete"]
 
 
@@ -331,6 +329,26 @@ def test_what_is_deleted_meanwhile_does_not_live_on(shelved: Shelved) -> None:
         assert (done.merged_count, done.conflicts) == (1, 1)
         (last,) = (await shelved.records(room)).values()
         assert set(last.content.attributes) == {"apart", "n1", "n2"}
+
+    shelved.run(run())
+
+
+def test_what_is_kept_may_be_deleted_before_the_others_are_and_that_is_told(
+    shelved: Shelved,
+) -> None:
+    async def run() -> None:
+        room = shelved.room()
+        for each in range(2):
+            at = shelved.now + each
+            await shelved.put((room,), f"{each}", at=at, degrees=0, attributes={"apart": False})
+
+        async def delete() -> None:
+            await shelved.memories.delete([Removal(shelved.address((room,), "1"))])
+
+        with Between(shelved, 3, delete) as between:
+            done = await call(shelved, asking(room))
+        assert between.before == "delete"
+        assert (done.merged_count, done.conflicts) == (1, 1)
 
     shelved.run(run())
 

@@ -4,6 +4,7 @@ The walk goes from the newest to the oldest memory, so that what is kept is most
 depends on it. A group is read again right before it is merged. Then the memory that is kept gets what
 it lacks, on condition that it is as it was read; after that the others are deleted, each at the
 revision that was read. Whatever breaks in between, nothing is lost, and the next run merges the rest.
+Only who deletes what is kept after it was written deletes the others with it: that is a conflict.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from memplane_gateway.memory.model import (
 from memplane_gateway.memory.planning import plan
 from memplane_gateway.memory.questions import Consolidate, Consolidated, Group
 from memplane_gateway.memory.search.weights import importance
-from memplane_gateway.memory.shelf import Shelf, etag_of
+from memplane_gateway.memory.shelf import Shelf, alive_row, etag_of
 from memplane_gateway.memory.tokens import PageTokens, Position
 from memplane_gateway.memory.vector_shelf import VectorShelf
 from memplane_gateway.memory.walking import cursor_of, walk
@@ -235,7 +236,7 @@ class Consolidator:
                 progress.groups.append(group.told())
 
     async def _merged(self, caller: Caller, group: _Merging, doomed: Sequence[Near]) -> bool:
-        """Write what is kept, delete the others; says whether any of them was left alone."""
+        """Write what is kept, delete the others; says whether any was left alone, or is lost."""
         conflict = False
         for start in range(0, len(doomed), _ROWS):
             part = doomed[start : start + _ROWS]
@@ -261,7 +262,14 @@ class Consolidator:
             before = len(group.merged)
             await self._deleter.delete([each.record for each in there], _is_same, gone)
             conflict = conflict or len(group.merged) - before < len(there)
+            if not await self._is_there(group.kept):
+                return True
         return conflict
+
+    async def _is_there(self, kept: Record) -> bool:
+        """Whether what is kept has outlived what was merged into it: somebody may delete it."""
+        (row,) = await self._shelf.fetch([kept.address])
+        return alive_row(row, self._clock.now()) is not None
 
     async def _written(
         self, caller: Caller, kept: Record, merged: Sequence[Record]
