@@ -2,8 +2,8 @@
 
 One note in the control store names who sweeps. Who does, writes it anew all the time. A gateway that sees
 the same note for `LEASE_SECONDS` of its own clock takes the turn of one that has died: no two clocks are
-compared. Where a gateway that was only slow goes on, both sweep for a moment, which deletes nothing that
-one alone would not delete (see `memory.lifecycle.sweeping`).
+compared. Where a gateway that was only slow goes on, both sweep for a moment (`memory.lifecycle.sweeping`
+says what that may cost a cap).
 """
 
 from __future__ import annotations

@@ -5,8 +5,10 @@ Every row is deleted as it was seen (see `deleting`), so that one that is writte
 
 Where there are too many, those that go are chosen before they are counted for the last time: what
 others delete between the choice and the count is then not deleted twice over, by other rows. So no more
-are ever deleted than there are too many, whoever else sweeps. A choice that takes more than a slice is
-kept in this process; where it is lost, it begins anew.
+are deleted than there are too many, also by several sweepers that have chosen the same. They choose
+differently where memories that go first are written between their choices: then two that count at the
+same moment may delete a few too many. A choice that takes more than a slice is kept in this process;
+where it is lost, it begins anew.
 """
 
 from __future__ import annotations
