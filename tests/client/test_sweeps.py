@@ -37,3 +37,9 @@ def test_the_status_tells_of_sweeps_and_renewals(gateway: FakeGateway) -> None:
     assert (sweeper.on, sweeper.interval_seconds, sweeper.current) == (True, 1.5, None)
     assert sweeper.last is not None
     assert (sweeper.last.count, sweeper.last.end_time) == (3, None)
+
+
+def test_leftovers_are_no_memories() -> None:
+    expired = SweepRule(Kind.SEMANTIC, SweepCause.EXPIRED)
+    left = SweepRule(Kind.SEMANTIC, SweepCause.LEFTOVERS)
+    assert memplane.SweepRun(None, None, {expired: 2, left: 5}).count == 2

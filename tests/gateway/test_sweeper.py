@@ -163,6 +163,25 @@ async def test_a_sweep_whose_end_cannot_be_noted_tells_what_it_deleted(
         assert await rows(client) == 2
 
 
+async def test_leftovers_are_looked_for_once_a_day(tmp_path: Path) -> None:
+    leftovers = SweepRule(Kind.SEMANTIC, SweepCause.LEFTOVERS)
+    runs: list[Run] = []
+    async with opened(tmp_path, sweep={"interval_seconds": 0.05}) as (gateway, client):
+        sweeper = gateway._sweeper
+        assert sweeper is not None
+
+        async def is_told() -> bool:
+            last = sweeper._last
+            if last is not None and all(last is not run for run in runs):
+                runs.append(last)
+            return len(runs) > 2
+
+        await eventually(is_told)
+        assert leftovers in (await client.sweep()).counts, "whoever asks for it has it"
+    looked = [any(rule.cause.value == "leftovers" for rule in run.counts) for run in runs]
+    assert not any(looked[1:])
+
+
 async def test_it_lives_through_a_bug_in_a_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

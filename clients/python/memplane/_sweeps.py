@@ -57,8 +57,8 @@ class SweepResult:
 
     @property
     def count(self) -> int:
-        """How many memories by all rules."""
-        return sum(self.counts.values())
+        """How many memories by all rules; LEFTOVERS are none."""
+        return _memories(self.counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ class SweepRun:
 
     @property
     def count(self) -> int:
-        """How many memories it deleted."""
-        return sum(self.counts.values())
+        """How many memories it deleted; LEFTOVERS are none."""
+        return _memories(self.counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,3 +175,7 @@ def _ref(message: sweep_pb2.SweepExample) -> Ref:
     from memplane import _replies  # which needs this module
 
     return _replies.ref(message.ref)
+
+
+def _memories(counts: Mapping[SweepRule, int]) -> int:
+    return sum(n for rule, n in counts.items() if rule.cause is not SweepCause.LEFTOVERS)

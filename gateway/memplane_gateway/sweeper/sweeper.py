@@ -30,6 +30,8 @@ SLICE_SECONDS = 10.0
 """How long the stores have for a slice in the background."""
 _SHARE = 0.05
 """After this part of it nothing new is begun; then callers have as long for themselves."""
+_CLEAR_SECONDS = 86_400.0
+"""From one look for leftovers in the background to the next: it reads every further text."""
 _SKEW_SECONDS = 5.0
 """A sweep that is asked for spares what expired in these: another gateway's clock may be behind."""
 _JITTER = 0.1
@@ -56,11 +58,12 @@ class Plan:
     budget: int = 10_000
     """Rows that a slice looks at."""
 
-    def tasks(self, *, grace: float = 0.0) -> list[Task]:
-        """All that a sweep does, kind by kind."""
+    def tasks(self, *, grace: float = 0.0, leftovers: bool = True) -> list[Task]:
+        """All that a sweep does, kind by kind; perhaps without the look for leftovers."""
         kinds = (Kind.SEMANTIC, Kind.EPISODIC, Kind.PROCEDURAL)
         micros = int(grace * 1e6)
-        return [task for kind in kinds for task in tasks_of(self.policies, kind, grace=micros)]
+        tasks = [task for kind in kinds for task in tasks_of(self.policies, kind, grace=micros)]
+        return [task for task in tasks if leftovers or task.cause is not Cause.LEFTOVERS]
 
 
 class Sweeper:
@@ -89,6 +92,8 @@ class Sweeper:
         self._running: Run | None = None
         self._last: Run | None = None
         self._next: int | None = None
+        self._cleared: dict[str, float] = {}
+        """When this gateway has last looked for a tenant's leftovers, by time.monotonic()."""
 
     def start(self) -> None:
         """Begin to sweep in the background, where that is on."""
@@ -275,7 +280,9 @@ class Sweeper:
 
     async def _sweep_tenant(self, tenant: str, run: Run) -> bool:
         """Slice after slice; False where the gateway stops meanwhile."""
-        tasks = self._plan.tasks(grace=self._plan.grace)
+        cleared, started = self._cleared.get(tenant), time.monotonic()
+        clears = cleared is None or started - cleared >= _CLEAR_SECONDS
+        tasks = self._plan.tasks(grace=self._plan.grace, leftovers=clears)
         at: Place | None = Place()
         while at is not None:
             began = time.monotonic()
@@ -289,6 +296,8 @@ class Sweeper:
                 if not await self._turn.keep():
                     raise _another_sweeps()
                 await asyncio.sleep(time.monotonic() - began)  # callers have as long
+        if clears and not run.failures:
+            self._cleared[tenant] = started
         return True
 
     def _note_failure(self, run: Run, kind: Kind | None, error: Exception) -> None:
