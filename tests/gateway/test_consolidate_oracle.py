@@ -241,10 +241,15 @@ def test_what_cannot_hold_the_rest_is_left_alone(shelved: Shelved) -> None:
         for key in "abc":
             many: dict[str, Value] = {f"{key}{number}": 1 for number in range(40)}
             await shelved.put((room,), key, degrees=0, attributes={"apart": False, **many})
-        for _ in range(2):
-            done = await call(shelved, asking(room))
+        for dry_run in (True, False):
+            done = await call(shelved, asking(room), dry_run=dry_run)
             assert (done.groups, done.merged_count, done.conflicts) == ((), 0, 1)
         assert len(await shelved.records(room)) == 3
+        # What fits is merged all the same.
+        await shelved.put((room,), "d", degrees=0, attributes={"apart": False, "d": 1})
+        for dry_run in (True, False):
+            done = await call(shelved, asking(room), dry_run=dry_run)
+            assert (done.merged_count, done.conflicts) == (1, 1)
 
     shelved.run(run())
 

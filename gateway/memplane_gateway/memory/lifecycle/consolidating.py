@@ -17,6 +17,7 @@ from memplane_adapters.contract import Address, Cursor, Order, Query, Scan, Stor
 from memplane_gateway.clock import Clock
 from memplane_gateway.deadline import is_late, remaining
 from memplane_gateway.errors import Code, MemplaneError, unimplemented
+from memplane_gateway.limits import ATTRIBUTE_ITEMS
 from memplane_gateway.memory.lifecycle.deleting import (
     Deleter,
     broken_off,
@@ -225,11 +226,14 @@ class Consolidator:
         if not doomed:
             return
         group = _Merging(near.record)
+        fitting = _fitting(near.record, doomed)
+        conflict = len(fitting) < len(doomed)
         try:
             if dry_run:
-                group.merged = [(each.address.key, each.similarity) for each in doomed]
-            elif await self._merged(caller, group, doomed):
-                progress.conflicts += 1
+                group.merged = [(each.address.key, each.similarity) for each in fitting]
+            else:
+                conflict = await self._merged(caller, group, fitting) or conflict
+            progress.conflicts += conflict
         finally:  # what was merged before a failure is told, too
             if group.merged:
                 progress.merged_count += len(group.merged)
@@ -302,6 +306,17 @@ class _Merging:
         merged = sorted(self.merged, key=lambda each: (-each[1], each[0]))
         address = self.kept.address
         return Group(address.namespace, address.key, tuple(merged[:TOLD]), len(merged))
+
+
+def _fitting(kept: Record, doomed: Sequence[Near]) -> list[Near]:
+    """Those whose attributes have room in what is kept, the newest first; the others stay."""
+    names, fitting = set(kept.content.attributes), []
+    for each in doomed:
+        together = names | each.record.content.attributes.keys()
+        if len(together) <= ATTRIBUTE_ITEMS:
+            names = together
+            fitting.append(each)
+    return fitting
 
 
 def completed(kept: Record, merged: Sequence[Record]) -> Update:
