@@ -10,14 +10,12 @@ from typing import TypeAlias
 from memplane_adapters.contract import All, Condition, Filter, Kind, Op, from_micros
 from memplane_gateway.memory.model import Record
 from memplane_gateway.memory.questions import NamespaceQuery
+from memplane_gateway.memory.search.weights import importance
 
 Pattern: TypeAlias = tuple[str | None, ...]
 """The first labels of namespaces; None is any one label."""
 
 Rank: TypeAlias = tuple[float, int, tuple[str, ...], str]
-
-DEFAULT_IMPORTANCE = 0.5
-"""Of a memory that has none."""
 
 
 class Cause(StrEnum):
@@ -119,8 +117,7 @@ def tasks_of(policies: Iterable[Policy], kind: Kind, *, grace: int = 0) -> list[
 
 def rank(task: Task, record: Record) -> Rank:
     """What sorts memories by who goes first where there are too many."""
-    importance = 0.0
+    weight = 0.0
     if task.drop is Drop.LEAST_IMPORTANT:
-        given = record.content.importance
-        importance = DEFAULT_IMPORTANCE if given is None else given
-    return importance, record.time, record.address.namespace, record.address.key
+        weight = importance(record.content.importance)
+    return weight, record.time, record.address.namespace, record.address.key
