@@ -70,4 +70,7 @@ def consolidate(
         output.print_table(("NAMESPACE", "MERGED", "INTO", "SIMILARITY"), rows)
     exits.say(f"{done.merged_count} {said} into {len(done.groups)}")
     if done.conflicts:
-        exits.say(f"{done.conflicts} groups were left alone: they changed meanwhile; run it again")
+        exits.say(
+            f"{done.conflicts} groups were left alone, as a whole or in part: they changed meanwhile "
+            "(run it again), or have more attributes together than a memory may"
+        )
