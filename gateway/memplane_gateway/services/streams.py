@@ -61,11 +61,12 @@ class Streams:
         while True:
             async with stream.step():
                 chunk = await self._chunk(route, caller, listing)
-            token = chunk.next_page_token
-            await stream.send(chunk)
-            if not token:
+            listing = replace(listing, page_token=chunk.next_page_token)
+            sending = stream.send(chunk)
+            del chunk  # its bytes are enough while nobody takes them
+            await sending
+            if not listing.page_token:
                 return
-            listing = replace(listing, page_token=token)
 
     async def _chunk(
         self, route: Route, caller: Caller, listing: Listing

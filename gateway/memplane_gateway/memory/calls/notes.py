@@ -28,7 +28,7 @@ from memplane_gateway.memory.calls.idempotency import (
     reused,
     still_running,
 )
-from memplane_gateway.memory.calls.sweeps import NoteSweep, Sweepable
+from memplane_gateway.memory.calls.note_sweep import NoteSweep, Sweepable
 from memplane_gateway.memory.model import Caller, Operation
 from memplane_gateway.memory.write.leases import OVERTIME_SECONDS
 from memplane_gateway.memory.write.shared_leases import control_failure
