@@ -23,6 +23,7 @@ from tests.faults.days import (
 )
 from tests.faults.process import Gateway
 from tests.faults.traffic import Traffic
+from tests.thorough import THOROUGH
 
 from memplane import (
     Client,
@@ -188,7 +189,10 @@ def test_field_29_a_collection_that_vanishes_while_the_gateway_is_down(today: Da
     check_others_are_well(today.client)
 
 
-@pytest.mark.parametrize("lasting", at_hand(vectors=True), ids=str)
+_LASTING = [each for each in at_hand(vectors=True) if THOROUGH or str(each) != "qdrant-memory"]
+
+
+@pytest.mark.parametrize("lasting", _LASTING, ids=str)
 def test_another_embedding_identity(lasting: Choice, servers: Servers, place: Path) -> None:
     """In process too: what is there was made by something else, and stays as it is."""
     _, keys = lasting.keys(servers, place / "store")
