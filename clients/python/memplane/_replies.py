@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from memplane import _enums, _sweeps, _values, _vectors
+from memplane import _enums, _values, _vectors
 from memplane._errors import Internal, MemplaneError, error_class
 from memplane._models import (
     Count,
@@ -27,19 +27,7 @@ from memplane._models import (
     WriteResult,
     WriteResults,
 )
-from memplane._status import (
-    Capabilities,
-    ControlStatus,
-    OutboxEntry,
-    OutboxResult,
-    OutboxStatus,
-    RouteCapabilities,
-    RouteStatus,
-    Status,
-)
 from memplane.v1 import (
-    admin_service_pb2,
-    error_reason_pb2,
     forget_pb2,
     memory_pb2,
     memory_service_pb2,
@@ -63,7 +51,7 @@ def ref(message: memory_pb2.MemoryRef) -> Ref:
     return Ref._of(kind, tuple(message.namespace), message.key)  # noqa: SLF001 (a reply is right)
 
 
-def _time(present: bool, stamp: Timestamp) -> datetime | None:  # noqa: FBT001 (HasField, said once)
+def time_of(present: bool, stamp: Timestamp) -> datetime | None:  # noqa: FBT001 (HasField, said once)
     return _values.moment_of(stamp) if present else None
 
 
@@ -83,11 +71,11 @@ def memory(message: memory_pb2.Memory) -> Memory:
         indexed_texts=tuple(map(_indexed_text, message.indexed_texts)),
         etag=message.etag,
         revision=message.revision,
-        create_time=_time(has("create_time"), message.create_time),
-        update_time=_time(has("update_time"), message.update_time),
-        expire_time=_time(has("expire_time"), message.expire_time),
+        create_time=time_of(has("create_time"), message.create_time),
+        update_time=time_of(has("update_time"), message.update_time),
+        expire_time=time_of(has("expire_time"), message.expire_time),
         content_hash=message.content_hash,
-        embedding=_embedding(message.embedding) if has("embedding") else None,
+        embedding=embedding(message.embedding) if has("embedding") else None,
         provenance=_provenance(message.provenance) if has("provenance") else None,
         searchable=message.searchable,
     )
@@ -97,7 +85,7 @@ def _episode(message: memory_pb2.Episode) -> Episode:
     known = _enums.from_wire(_enums.EpisodeType, message.type)
     return Episode(
         type=known or _enums.EpisodeType.CUSTOM,
-        event_time=_time(message.HasField("event_time"), message.event_time),
+        event_time=time_of(message.HasField("event_time"), message.event_time),
         session_id=message.session_id,
         agent_id=message.agent_id,
         actor=message.actor,
@@ -114,7 +102,7 @@ def _provenance(message: memory_pb2.Provenance) -> Provenance:
     return Provenance(message.principal, message.request_id, message.source)
 
 
-def _embedding(message: memory_pb2.EmbeddingIdentity) -> Embedding:
+def embedding(message: memory_pb2.EmbeddingIdentity) -> Embedding:
     return Embedding(
         message.provider, message.model, message.dimension, message.metric, message.normalized
     )
@@ -217,8 +205,8 @@ def statistics(
         if kind is not None:
             figures[kind] = Statistics(
                 count=each.count,
-                oldest=_time(each.HasField("oldest"), each.oldest),
-                newest=_time(each.HasField("newest"), each.newest),
+                oldest=time_of(each.HasField("oldest"), each.oldest),
+                newest=time_of(each.HasField("newest"), each.newest),
                 mean_importance=each.mean_importance if each.HasField("mean_importance") else None,
                 importance_count=each.importance_count,
                 truncated=each.truncated,
@@ -250,12 +238,12 @@ def _write_result(message: memory_service_pb2.WriteResult, token: str) -> WriteR
     return WriteResult(
         ref=ref(message.ref),
         outcome=_enums.from_wire(_enums.Outcome, message.outcome) or _enums.Outcome.UNKNOWN,
-        error=_item_error(message.error) if message.HasField("error") else None,
+        error=item_error(message.error) if message.HasField("error") else None,
         etag=message.etag,
         revision=message.revision,
-        create_time=_time(message.HasField("create_time"), message.create_time),
-        update_time=_time(message.HasField("update_time"), message.update_time),
-        expire_time=_time(message.HasField("expire_time"), message.expire_time),
+        create_time=time_of(message.HasField("create_time"), message.create_time),
+        update_time=time_of(message.HasField("update_time"), message.update_time),
+        expire_time=time_of(message.HasField("expire_time"), message.expire_time),
         searchable=message.searchable,
         replayed=message.replayed,
         durability=_enums.from_wire(_enums.Durability, message.durability)
@@ -308,142 +296,7 @@ class Written:
         return WriteResults(self._results)
 
 
-def capabilities(response: admin_service_pb2.GetCapabilitiesResponse) -> Capabilities:
-    """What the gateway can do; kinds that are unknown here are left out."""
-    routes = {}
-    for route in response.routes:
-        kind = _enums.from_wire(_enums.Kind, route.kind)
-        if kind is not None:
-            routes[kind] = _route_capabilities(kind, route)
-    return Capabilities(routes, dict(response.limits))
-
-
-def _route_capabilities(
-    kind: _enums.Kind, route: admin_service_pb2.RouteCapabilities
-) -> RouteCapabilities:
-    facts = route.capabilities
-    pushdowns = (
-        (_enums.from_wire(_enums.Op, each.op), _enums.from_wire(_enums.Pushdown, each.pushdown))
-        for each in facts.filters
-    )
-    levels = (_enums.from_wire(_enums.Durability, each) for each in facts.durability)
-    return RouteCapabilities(
-        kind=kind,
-        store=route.store,
-        adapter=route.adapter,
-        auto_mode=_enums.from_wire(_enums.Mode, route.auto_mode) or _enums.Mode.UNKNOWN,
-        embedding=_embedding(route.embedding) if route.HasField("embedding") else None,
-        filters={op: how or _enums.Pushdown.UNKNOWN for op, how in pushdowns if op is not None},
-        conditional_write=_enums.from_wire(_enums.ConditionalWrite, facts.conditional_write)
-        or _enums.ConditionalWrite.UNKNOWN,
-        ordered_scan=facts.ordered_scan,
-        vector=facts.vector,
-        keyword=facts.keyword,
-        hybrid=facts.hybrid,
-        exact_search=facts.exact_search,
-        approximate=facts.approximate,
-        expiry=facts.expiry,
-        exact_count=facts.exact_count,
-        read_your_writes=facts.read_your_writes,
-        vectorless=facts.vectorless,
-        atomic=facts.atomic,
-        durability=tuple(level or _enums.Durability.UNKNOWN for level in levels),
-        isolation=facts.isolation,
-        max_batch_items=facts.max_batch_items or None,
-        max_batch_bytes=facts.max_batch_bytes or None,
-        max_item_bytes=facts.max_item_bytes or None,
-        max_dimension=facts.max_dimension or None,
-    )
-
-
-def status(response: admin_service_pb2.GetStatusResponse) -> Status:
-    """How the gateway fares; kinds that are unknown here are left out."""
-    routes = {}
-    for route in response.routes:
-        kind = _enums.from_wire(_enums.Kind, route.kind)
-        if kind is not None:
-            routes[kind] = _route_status(kind, route)
-    return Status(
-        version=response.version,
-        start_time=_time(response.HasField("start_time"), response.start_time),
-        routes=routes,
-        notices=tuple(response.notices),
-        control=_control_status(response.control) if response.HasField("control") else None,
-        sweeper=_sweeps.sweeper(response.sweeper) if response.HasField("sweeper") else None,
-    )
-
-
-def _control_status(control: admin_service_pb2.ControlStatus) -> ControlStatus:
-    return ControlStatus(
-        store=control.store,
-        adapter=control.adapter,
-        shared=control.shared,
-        state=_enums.from_wire(_enums.RouteState, control.state) or _enums.RouteState.UNKNOWN,
-        durability=_enums.from_wire(_enums.Durability, control.durability)
-        or _enums.Durability.UNKNOWN,
-    )
-
-
-def _route_status(kind: _enums.Kind, route: admin_service_pb2.RouteStatus) -> RouteStatus:
-    reasons = error_reason_pb2.ErrorReason
-    error = ""
-    if route.error in reasons.values() and route.error:
-        error = reasons.Name(route.error).removeprefix("ERROR_REASON_")
-    return RouteStatus(
-        kind=kind,
-        store=route.store,
-        adapter=route.adapter,
-        state=_enums.from_wire(_enums.RouteState, route.state) or _enums.RouteState.UNKNOWN,
-        error=error,
-        message=route.message,
-        persistent=route.persistent,
-        durability=_enums.from_wire(_enums.Durability, route.durability)
-        or _enums.Durability.UNKNOWN,
-        rows=route.rows if route.rows >= 0 else None,
-        size_bytes=route.size_bytes if route.size_bytes >= 0 else None,
-        embedding=_embedding(route.embedding) if route.HasField("embedding") else None,
-        ping_seconds=route.ping_us / 1e6 if route.ping_us >= 0 else None,
-        last_backup_time=_time(route.HasField("last_backup_time"), route.last_backup_time),
-        durability_why=route.durability_why,
-        replicas=route.replicas if route.HasField("replicas") else None,
-        outbox=OutboxStatus(
-            route.outbox.waiting,
-            route.outbox.dead,
-            route.outbox.size_bytes,
-            _time(route.outbox.HasField("oldest_time"), route.outbox.oldest_time),
-        )
-        if route.HasField("outbox")
-        else None,
-        renewals=_sweeps.renewals(route.renewals) if route.HasField("renewals") else None,
-    )
-
-
-def outbox_entry(message: admin_service_pb2.OutboxEntry) -> OutboxEntry:
-    """One write in the outbox."""
-    operation = _enums.from_wire(_enums.OutboxOperation, message.operation)
-    return OutboxEntry(
-        id=message.id,
-        tenant=message.tenant,
-        ref=ref(message.ref) if message.HasField("ref") else None,
-        operation=operation or _enums.OutboxOperation.UNKNOWN,
-        spool_time=_time(message.HasField("spool_time"), message.spool_time),
-        size_bytes=message.size_bytes,
-        error=_item_error(message.error) if message.HasField("error") else None,
-    )
-
-
-def outbox_results(
-    results: Sequence[admin_service_pb2.OutboxResult], asked: int
-) -> tuple[OutboxResult, ...]:
-    """What became of entries."""
-    one(results, asked)
-    return tuple(
-        OutboxResult(each.id, _item_error(each.error) if each.HasField("error") else None)
-        for each in results
-    )
-
-
-def _item_error(message: memory_service_pb2.ItemError) -> MemplaneError:
+def item_error(message: memory_service_pb2.ItemError) -> MemplaneError:
     from memplane._error_details import from_item
 
     return from_item(message)

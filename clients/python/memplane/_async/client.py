@@ -7,7 +7,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from memplane import _health, _replies, _requests, _sweeps, _values
+from memplane import _admin_replies, _health, _requests, _values
 from memplane._async.connection import ADMIN_SERVICE, LIFECYCLE_SERVICE, AsyncConnection
 from memplane._async.scope import AsyncScope
 from memplane._async.state import AsyncState
@@ -131,7 +131,7 @@ class AsyncClient(AsyncScope):
         Raises:
             MemplaneError: The gateway itself did not answer.
         """
-        return _replies.status(
+        return _admin_replies.status(
             await self._connection.call(
                 ADMIN_SERVICE + "GetStatus",
                 admin_service_pb2.GetStatusRequest(),
@@ -146,7 +146,7 @@ class AsyncClient(AsyncScope):
         Raises:
             MemplaneError: The gateway did not answer.
         """
-        return _replies.capabilities(
+        return _admin_replies.capabilities(
             await self._connection.call(
                 ADMIN_SERVICE + "GetCapabilities",
                 admin_service_pb2.GetCapabilitiesRequest(),
@@ -189,7 +189,7 @@ class AsyncClient(AsyncScope):
                 admin_service_pb2.ListOutboxEntriesResponse,
                 timeout,
             )
-            entries.extend(map(_replies.outbox_entry, response.entries))
+            entries.extend(map(_admin_replies.outbox_entry, response.entries))
             request.page_token = response.next_page_token
             if not request.page_token:
                 break
@@ -210,7 +210,7 @@ class AsyncClient(AsyncScope):
             admin_service_pb2.RetryOutboxEntriesResponse,
             timeout,
         )
-        return _replies.outbox_results(response.results, len(request.ids))
+        return _admin_replies.outbox_results(response.results, len(request.ids))
 
     async def drop_outbox(
         self, ids: Iterable[str], *, timeout: float | None = None
@@ -227,7 +227,7 @@ class AsyncClient(AsyncScope):
             admin_service_pb2.DropOutboxEntriesResponse,
             timeout,
         )
-        return _replies.outbox_results(response.results, len(request.ids))
+        return _admin_replies.outbox_results(response.results, len(request.ids))
 
     async def sweep(
         self,
@@ -263,8 +263,8 @@ class AsyncClient(AsyncScope):
             done.append(response)
             request.page_token = response.next_page_token
             if on_progress is not None:
-                on_progress(_sweeps.swept([response], dry_run=dry_run))
-        return _sweeps.swept(done, dry_run=dry_run)
+                on_progress(_admin_replies.swept([response], dry_run=dry_run))
+        return _admin_replies.swept(done, dry_run=dry_run)
 
     async def health(self, service: str = "", *, timeout: float | None = None) -> Health:
         """What the standard health service says; for one service of the gateway if it is named.

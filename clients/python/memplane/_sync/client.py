@@ -8,7 +8,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from memplane import _health, _replies, _requests, _sweeps, _values
+from memplane import _admin_replies, _health, _requests, _values
 from memplane._enums import Durability, Health, Kind, to_wire
 from memplane._errors import InvalidArgument
 from memplane._models import labels_of
@@ -130,7 +130,7 @@ class Client(Scope):
         Raises:
             MemplaneError: The gateway itself did not answer.
         """
-        return _replies.status(
+        return _admin_replies.status(
             self._connection.call(
                 ADMIN_SERVICE + "GetStatus",
                 admin_service_pb2.GetStatusRequest(),
@@ -145,7 +145,7 @@ class Client(Scope):
         Raises:
             MemplaneError: The gateway did not answer.
         """
-        return _replies.capabilities(
+        return _admin_replies.capabilities(
             self._connection.call(
                 ADMIN_SERVICE + "GetCapabilities",
                 admin_service_pb2.GetCapabilitiesRequest(),
@@ -188,7 +188,7 @@ class Client(Scope):
                 admin_service_pb2.ListOutboxEntriesResponse,
                 timeout,
             )
-            entries.extend(map(_replies.outbox_entry, response.entries))
+            entries.extend(map(_admin_replies.outbox_entry, response.entries))
             request.page_token = response.next_page_token
             if not request.page_token:
                 break
@@ -209,7 +209,7 @@ class Client(Scope):
             admin_service_pb2.RetryOutboxEntriesResponse,
             timeout,
         )
-        return _replies.outbox_results(response.results, len(request.ids))
+        return _admin_replies.outbox_results(response.results, len(request.ids))
 
     def drop_outbox(
         self, ids: Iterable[str], *, timeout: float | None = None
@@ -226,7 +226,7 @@ class Client(Scope):
             admin_service_pb2.DropOutboxEntriesResponse,
             timeout,
         )
-        return _replies.outbox_results(response.results, len(request.ids))
+        return _admin_replies.outbox_results(response.results, len(request.ids))
 
     def sweep(
         self,
@@ -262,8 +262,8 @@ class Client(Scope):
             done.append(response)
             request.page_token = response.next_page_token
             if on_progress is not None:
-                on_progress(_sweeps.swept([response], dry_run=dry_run))
-        return _sweeps.swept(done, dry_run=dry_run)
+                on_progress(_admin_replies.swept([response], dry_run=dry_run))
+        return _admin_replies.swept(done, dry_run=dry_run)
 
     def health(self, service: str = "", *, timeout: float | None = None) -> Health:
         """What the standard health service says; for one service of the gateway if it is named.

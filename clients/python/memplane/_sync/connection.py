@@ -66,8 +66,7 @@ class Connection:
         Raises:
             MemplaneError: The call failed.
         """
-        if self._closed:
-            raise Cancelled("the client is closed", reason="CLIENT_CLOSED")
+        self._check_open()
         limit = self._timeout if timeout is None else _seconds(timeout)
         return self._transport.unary(method, request, response_type, limit, self._metadata)
 
@@ -88,10 +87,13 @@ class Connection:
             InvalidArgument: The timeout is none.
             Cancelled: The client is closed.
         """
-        if self._closed:
-            raise Cancelled("the client is closed", reason="CLIENT_CLOSED")
+        self._check_open()
         limit = None if timeout is None else _seconds(timeout)
         return self._transport.stream(method, response_type, limit, self._metadata)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Cancelled("the client is closed", reason="CLIENT_CLOSED")
 
     def open(self) -> None:
         """Makes a closed connection usable again."""
