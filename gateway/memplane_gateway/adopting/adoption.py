@@ -13,8 +13,7 @@ from pydantic import ValidationError
 
 from memplane_adapters.contract import ForeignCollection, Kind
 from memplane_gateway.adopting import mapping as mappings
-from memplane_gateway.config.environment import Variables
-from memplane_gateway.config.loading import DOTENV
+from memplane_gateway.config.environment import DOTENV, Variables
 from memplane_gateway.config.problems import (
     ConfigError,
     Origin,

@@ -16,6 +16,7 @@ from memplane_gateway.config.problems import Origin, Problem, SettingPath, dotte
 from memplane_gateway.config.stores import AdapterError, find_adapter, installed
 from memplane_gateway.config.tree import Tree
 
+DOTENV = Path(".env")
 PREFIX = "MEMPLANE_"
 CONFIG = "MEMPLANE_CONFIG"
 VECTOR = "MEMPLANE_VECTOR"

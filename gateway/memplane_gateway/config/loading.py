@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 from pydantic import ValidationError
 
 from memplane_gateway.config.adopted import ADOPT, make_adopted, refusals
-from memplane_gateway.config.environment import CONFIG, Variables, apply_variables
+from memplane_gateway.config.environment import CONFIG, DOTENV, Variables, apply_variables
 from memplane_gateway.config.models import EMBEDDER, HASH, Settings, providers
 from memplane_gateway.config.problems import (
     ConfigError,
@@ -38,7 +38,6 @@ from memplane_gateway.config.yaml_file import read_yaml
 from memplane_gateway.embedders import EmbedderSettings
 
 DEFAULT_FILE = Path("memplane.yaml")
-DOTENV = Path(".env")
 _ROUTES = (("routes", "semantic"), ("routes", "episodic"), ("routes", "procedural"))
 OPTIONS = {"listen": "--listen", "data_dir": "--data"}
 

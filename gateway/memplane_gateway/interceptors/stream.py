@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Self
+from typing import Self, TypeVar
 
 from google.protobuf.message import Message
 
@@ -15,6 +15,8 @@ from memplane_gateway.interceptors.call import Wire
 from memplane_gateway.interceptors.deadline import deadline_passed
 from memplane_gateway.interceptors.draining import shutting_down
 from memplane_gateway.wire.rpc import Rpc
+
+T = TypeVar("T")
 
 
 class Messages:
@@ -39,35 +41,20 @@ class Messages:
 
     async def __anext__(self) -> Message:
         """The caller's next message; a gateway that is to stop does not wait for it."""
-        assert self._ending is not None, "entered"
-        reading = asyncio.ensure_future(self._read())
-        try:
-            await asyncio.wait({reading, self._ending}, return_when=asyncio.FIRST_COMPLETED)
-            self._raise_if_ending()
-            raw = reading.result()
-        finally:
-            reading.cancel()
+        raw = await self._unless_ending(self._read())
         if raw is None:
             raise StopAsyncIteration
         return self._decoded(raw)
 
     async def send(self, message: Message) -> None:
         """As `Stream.send` says."""
-        assert self._ending is not None, "entered"
         raw = message.SerializeToString()
         del message  # while nobody takes them, the bytes are enough
-        sending = asyncio.ensure_future(self._wire.send(raw))
         seconds = self._wire.step_seconds
         try:
-            await asyncio.wait(
-                {sending, self._ending}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-            self._raise_if_ending()
-            if not sending.done():
-                raise _not_taken(seconds)
-            await sending
-        finally:
-            sending.cancel()
+            await self._unless_ending(self._wire.send(raw), seconds)
+        except TimeoutError as error:
+            raise _not_taken(seconds) from error
 
     @asynccontextmanager
     async def step(self) -> AsyncIterator[None]:
@@ -87,9 +74,21 @@ class Messages:
     async def _read(self) -> bytes | None:
         return await anext(self._wire.requests, None)
 
-    def _raise_if_ending(self) -> None:
-        if self._wire.ending.is_set():
-            raise shutting_down()
+    async def _unless_ending(self, work: Awaitable[T], seconds: float | None = None) -> T:
+        """What comes of some work. Raises UNAVAILABLE when the gateway is to stop, and TimeoutError."""
+        assert self._ending is not None, "entered"
+        task = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait(
+                {task, self._ending}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            if self._wire.ending.is_set():
+                raise shutting_down()
+            if not task.done():
+                raise TimeoutError
+            return task.result()
+        finally:
+            task.cancel()
 
 
 def _not_taken(seconds: float | None) -> MemplaneError:
