@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -27,7 +27,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench import command, measure, process, report, stores
-from bench.direct import DIRECT, Direct, Row
+from bench.direct import DIRECT, Row
 
 from memplane import AsyncClient, Put, Ref
 
@@ -39,6 +39,16 @@ LOOKS: Final = 10
 """How often memory is looked at on the way."""
 SPACE: Final = "bench"
 WORDS: Final = ("tea", "refund", "invoice", "train", "garden", "meeting", "recipe", "deadline")
+
+
+class Inserts(Protocol):
+    """What a store's own bulk insert needs; see `Direct`."""
+
+    async def open(self, dimension: int, /) -> None: ...
+
+    async def upsert(self, rows: Sequence[Row]) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 class SqliteTable:
@@ -65,13 +75,6 @@ class SqliteTable:
             ),
         )
         self._database.execute("COMMIT")
-
-    async def get(self, id: str) -> int:
-        found = self._database.execute("SELECT * FROM rows WHERE id = ?", (id,))
-        return len(found.fetchall())
-
-    async def search(self, vector: Any, namespace: str, limit: int) -> list[str]:
-        raise NotImplementedError("a table alone finds nothing near")
 
     async def close(self) -> None:
         self._database.close()
@@ -151,7 +154,7 @@ async def scan(client: AsyncClient, memories: int) -> float:
     return memories / (time.perf_counter() - begin)
 
 
-async def insert_directly(direct: Direct, memories: int) -> float:
+async def insert_directly(direct: Inserts, memories: int) -> float:
     """Items a second of the store's own bulk insert."""
     await direct.open(DIMENSION)
     try:
@@ -190,7 +193,7 @@ async def measure_store(
         scanned = await scan(client, memories)
     own = memories / (memories / per_second - making)
     make = DIRECT.get(place.adapter)
-    direct: Direct = SqliteTable(place.directory) if make is None else make(place)
+    direct: Inserts = SqliteTable(place.directory) if make is None else make(place)
     directly = await insert_directly(direct, memories)
     return {
         "how": place.how,
