@@ -25,6 +25,7 @@ from memplane_gateway.memory.lifecycle.deleting import (
     encoded_cursor,
 )
 from memplane_gateway.memory.lifecycle.duplicates import Duplicates, Near, near_of
+from memplane_gateway.memory.lifecycle.resuming import binding_of
 from memplane_gateway.memory.model import (
     NEVER,
     Caller,
@@ -140,7 +141,7 @@ class Consolidator:
             )
         if not asked.page_token:
             return Consolidation()
-        binding = _binding(caller, asked)
+        binding = binding_of(caller, asked)
         return Consolidation(self._tokens.open(asked.page_token, binding, self._clock.now()).cursor)
 
     async def run(
@@ -209,7 +210,7 @@ class Consolidator:
     def _seal(
         self, caller: Caller, asked: Consolidate, progress: Consolidation, following: Cursor
     ) -> None:
-        binding = _binding(caller, asked)
+        binding = binding_of(caller, asked)
         progress.token = self._tokens.seal(Position(following), binding, self._clock.now())
 
     async def _merge_into(
@@ -359,7 +360,3 @@ def _is_spent(progress: Consolidation, compared_before: int) -> bool:
         or len(progress.groups) >= GROUPS
         or progress.merged_count >= MERGED
     )
-
-
-def _binding(caller: Caller, asked: Consolidate) -> bytes:
-    return caller.tenant.encode() + b"\0" + asked.binding

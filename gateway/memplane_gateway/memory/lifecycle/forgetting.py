@@ -24,12 +24,13 @@ from memplane_gateway.clock import Clock, micros_of
 from memplane_gateway.errors import MemplaneError
 from memplane_gateway.memory.lifecycle.decay import born, decayed_importance
 from memplane_gateway.memory.lifecycle.deleting import Deleter, Progress, broken_off
+from memplane_gateway.memory.lifecycle.resuming import Resuming
 from memplane_gateway.memory.model import Caller, Record
 from memplane_gateway.memory.planning import plan
 from memplane_gateway.memory.questions import FilterReport, Forget, Forgotten, ForgottenMemory
 from memplane_gateway.memory.search.weights import UNSAID_IMPORTANCE
 from memplane_gateway.memory.shelf import Shelf, fields_of
-from memplane_gateway.memory.tokens import PageTokens, Position
+from memplane_gateway.memory.tokens import PageTokens
 
 TOLD = 100
 """Memories that a receipt names."""
@@ -45,14 +46,11 @@ class Forgetter:
         self._shelf = shelf
         self._clock = clock
         self._deleter = deleter
-        self._tokens = tokens
+        self._resuming = Resuming(clock, tokens)
 
     def begin(self, caller: Caller, forget: Forget) -> Progress:
         """Where a call begins. Raises INVALID_ARGUMENT for a token of another one."""
-        if not forget.page_token:
-            return Progress(self._clock.revision())
-        position = self._tokens.open(forget.page_token, _binding(caller, forget), self._clock.now())
-        return Progress(position.since, position.cursor)
+        return self._resuming.begin(caller, forget)
 
     async def run(
         self, caller: Caller, forget: Forget, progress: Progress, *, dry_run: bool = False
@@ -96,12 +94,7 @@ class Forgetter:
             gone,
             dry_run=dry_run,
         )
-        progress.over = True
-        if progress.after is not None:
-            position = Position(progress.after, since=progress.bound)
-            progress.token = self._tokens.seal(
-                position, _binding(caller, forget), self._clock.now()
-            )
+        self._resuming.end(caller, forget, progress, progress.after)
         report = planned.report(scanned, truncated=progress.after is not None)
         if report is None or forget.half_life is None:
             return report
@@ -150,7 +143,3 @@ def _judged(forget: Forget, record: Record, now: int) -> ForgottenMemory:
 
 def _receipt(progress: Progress, report: FilterReport | None, *, replayed: bool) -> Forgotten:
     return Forgotten(progress.count, tuple(progress.told), progress.token, report, replayed)
-
-
-def _binding(caller: Caller, forget: Forget) -> bytes:
-    return caller.tenant.encode() + b"\0" + forget.binding

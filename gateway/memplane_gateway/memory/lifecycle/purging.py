@@ -5,15 +5,16 @@ A token says where the next call goes on, and under which revision.
 
 from __future__ import annotations
 
-from memplane_adapters.contract import Cursor, Scan, StoreError, compile_filter
+from memplane_adapters.contract import Scan, StoreError, compile_filter
 from memplane_gateway.clock import Clock
 from memplane_gateway.errors import MemplaneError
 from memplane_gateway.memory.lifecycle.deleting import Deleter, Progress, broken_off
+from memplane_gateway.memory.lifecycle.resuming import Resuming
 from memplane_gateway.memory.model import Caller, Record
 from memplane_gateway.memory.planning import plan
 from memplane_gateway.memory.questions import FilterReport, Purge, Purged
 from memplane_gateway.memory.shelf import Shelf, fields_of
-from memplane_gateway.memory.tokens import PageTokens, Position
+from memplane_gateway.memory.tokens import PageTokens
 from memplane_gateway.memory.walking import tally
 
 
@@ -34,15 +35,12 @@ class Purger:
         self._shelf = shelf
         self._clock = clock
         self._deleter = deleter
-        self._tokens = tokens
+        self._resuming = Resuming(clock, tokens)
         self._scan_budget = scan_budget
 
     def begin(self, caller: Caller, purge: Purge) -> Progress:
         """Where a call begins. Raises INVALID_ARGUMENT for a token of another purge."""
-        if not purge.page_token:
-            return Progress(self._clock.revision())
-        position = self._tokens.open(purge.page_token, _binding(caller, purge), self._clock.now())
-        return Progress(position.since, position.cursor)
+        return self._resuming.begin(caller, purge)
 
     async def run(self, caller: Caller, purge: Purge, progress: Progress) -> Purged:
         """Delete until the call is over, and note in `progress` how far it came.
@@ -72,17 +70,9 @@ class Purger:
             scope=scope, after=progress.after, budget=self._scan_budget, filter=planned.pushed
         )
         count, end = await tally(self._shelf, scan, planned.residual or _everything)
-        self._end(caller, purge, progress, end.next)
+        self._resuming.end(caller, purge, progress, end.next)
         report = planned.report(end.scanned, truncated=end.next is not None)
         return Purged(count, progress.token, report)
-
-    def _end(
-        self, caller: Caller, purge: Purge, progress: Progress, following: Cursor | None
-    ) -> None:
-        progress.over = True
-        if following is not None:
-            position = Position(following, since=progress.bound)
-            progress.token = self._tokens.seal(position, _binding(caller, purge), self._clock.now())
 
     async def _delete_all(
         self, caller: Caller, purge: Purge, progress: Progress
@@ -102,12 +92,8 @@ class Purger:
             progress,
             gone,
         )
-        self._end(caller, purge, progress, progress.after)
+        self._resuming.end(caller, purge, progress, progress.after)
         return planned.report(scanned, truncated=progress.after is not None)
-
-
-def _binding(caller: Caller, purge: Purge) -> bytes:
-    return caller.tenant.encode() + b"\0" + purge.binding
 
 
 def _everything(_: object) -> bool:
