@@ -11,7 +11,7 @@ from memplane_gateway.memory.model import Caller
 from memplane_gateway.memory.planning import Plan, plan
 from memplane_gateway.memory.questions import Counted, ListedPage, Listing, Selection
 from memplane_gateway.memory.shelf import Row, Shelf, memory_of
-from memplane_gateway.memory.tokens import PageTokens, Position
+from memplane_gateway.memory.tokens import PageTokens, Position, binding_of
 from memplane_gateway.memory.walking import tally, walk
 
 
@@ -27,7 +27,7 @@ class Lister:
     async def page(self, caller: Caller, listing: Listing) -> ListedPage:
         """The next page of a walk. Raises INVALID_ARGUMENT for a token of another one."""
         now = self._clock.now()
-        binding = caller.tenant.encode() + b"\0" + listing.binding
+        binding = binding_of(caller, listing)
         position = None
         if listing.page_token:
             position = self._tokens.open(listing.page_token, binding, now)

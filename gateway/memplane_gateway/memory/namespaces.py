@@ -15,7 +15,7 @@ from memplane_gateway.limits import KEY_BYTES, LABEL_BYTES, NAMESPACE_LABELS
 from memplane_gateway.memory.model import Caller
 from memplane_gateway.memory.questions import NamespacePage, NamespaceQuery
 from memplane_gateway.memory.shelf import Shelf
-from memplane_gateway.memory.tokens import PageTokens, Position
+from memplane_gateway.memory.tokens import PageTokens, Position, binding_of
 from memplane_gateway.memory.walking import walk
 
 _LAST = "\U0010ffff"
@@ -40,7 +40,7 @@ class NamespaceLister:
     async def page(self, caller: Caller, query: NamespaceQuery) -> NamespacePage:
         """The next page. Raises INVALID_ARGUMENT for a token of another question."""
         now, time_left = self._clock.now(), remaining()
-        binding = caller.tenant.encode() + b"\0" + query.binding
+        binding = binding_of(caller, query)
         at: Position | None = None
         if query.page_token:
             at = self._tokens.open(query.page_token, binding, now)

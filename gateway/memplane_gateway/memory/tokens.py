@@ -12,10 +12,11 @@ import hashlib
 import hmac
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from memplane_adapters.contract import Cursor
 from memplane_gateway.errors import MemplaneError, Reason, Violation, invalid
+from memplane_gateway.memory.model import Caller
 
 LIFETIME = 24 * 3600 * 1_000_000
 _MAC_BYTES = 16
@@ -42,6 +43,20 @@ class SearchPosition:
     """How many of the best matches are ranked anew, where any are."""
     cursor: Cursor | None = None
     """Where RECENT goes on."""
+
+
+class Question(Protocol):
+    """What a token is about."""
+
+    @property
+    def binding(self) -> bytes:
+        """Equal for equal questions."""
+        ...
+
+
+def binding_of(caller: Caller, asked: Question) -> bytes:
+    """What a token is bound to: whose it is, and of which question."""
+    return caller.tenant.encode() + b"\0" + asked.binding
 
 
 class PageTokens:

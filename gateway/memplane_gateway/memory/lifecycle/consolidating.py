@@ -25,7 +25,6 @@ from memplane_gateway.memory.lifecycle.deleting import (
     encoded_cursor,
 )
 from memplane_gateway.memory.lifecycle.duplicates import Duplicates, Near, near_of
-from memplane_gateway.memory.lifecycle.resuming import binding_of
 from memplane_gateway.memory.model import (
     NEVER,
     Caller,
@@ -39,7 +38,7 @@ from memplane_gateway.memory.planning import plan
 from memplane_gateway.memory.questions import Consolidate, Consolidated, Group
 from memplane_gateway.memory.search.weights import importance
 from memplane_gateway.memory.shelf import Shelf, alive_row, etag_of
-from memplane_gateway.memory.tokens import PageTokens, Position
+from memplane_gateway.memory.tokens import PageTokens, Position, binding_of
 from memplane_gateway.memory.vector_shelf import VectorShelf
 from memplane_gateway.memory.walking import cursor_of, walk
 from memplane_gateway.memory.write.writing import Writer

@@ -8,20 +8,15 @@ from memplane_adapters.contract import Cursor
 from memplane_gateway.clock import Clock
 from memplane_gateway.memory.lifecycle.deleting import Progress
 from memplane_gateway.memory.model import Caller
-from memplane_gateway.memory.tokens import PageTokens, Position
+from memplane_gateway.memory.tokens import PageTokens, Position, Question, binding_of
 
 
-class Asked(Protocol):
+class Asked(Question, Protocol):
     """What is asked for over one or several calls."""
 
     @property
     def page_token(self) -> str:
         """Of the call before; empty in the first."""
-        ...
-
-    @property
-    def binding(self) -> bytes:
-        """What is the same in all of them."""
         ...
 
 
@@ -48,8 +43,3 @@ class Resuming:
             position = Position(following, since=progress.bound)
             binding = binding_of(caller, asked)
             progress.token = self._tokens.seal(position, binding, self._clock.now())
-
-
-def binding_of(caller: Caller, asked: Asked) -> bytes:
-    """What a token is bound to: whose it is, and of which question."""
-    return caller.tenant.encode() + b"\0" + asked.binding

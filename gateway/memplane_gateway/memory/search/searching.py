@@ -27,7 +27,7 @@ from memplane_gateway.memory.search.candidates import (
 from memplane_gateway.memory.search.diversity import diversified
 from memplane_gateway.memory.search.fusion import MEANINGLESS_SHARE, VECTOR_SHARE, ranks
 from memplane_gateway.memory.shelf import Shelf, alive_row, memory_of
-from memplane_gateway.memory.tokens import PageTokens, SearchPosition
+from memplane_gateway.memory.tokens import PageTokens, SearchPosition, binding_of
 from memplane_gateway.memory.vector_shelf import VectorShelf
 from memplane_gateway.memory.walking import walk
 
@@ -123,7 +123,7 @@ class Searcher:
         """
         mode = self._mode(search)
         now = self._clock.now()
-        binding = caller.tenant.encode() + b"\0" + search.binding
+        binding = binding_of(caller, search)
         if search.page_token:
             position = self._tokens.open_search(search.page_token, binding, now)
         else:
