@@ -149,9 +149,9 @@ def place(name: str, directory: Path, keeps: Keeps = "vectors") -> Iterator[Plac
                 url, how = server.url, OWN
             keys = dict(adapter.from_url(url))
             prefix = ""
-            if store.program and store.prefix:
+            if store.program and adapter.prefix:
                 prefix = f"bench-{uuid.uuid4().hex[:16]}"
-                keys[store.prefix] = prefix
+                keys[adapter.prefix] = prefix
             yield Place(name, directory, keys, how, prefix)
     except (AdapterError, NotAtHandError, NotStartedError) as error:
         raise BenchError(f"{name}: {error}") from error

@@ -195,10 +195,10 @@ _LASTING = [each for each in at_hand(vectors=True) if THOROUGH or str(each) != "
 @pytest.mark.parametrize("lasting", _LASTING, ids=str)
 def test_another_embedding_identity(lasting: Choice, servers: Servers, place: Path) -> None:
     """In process too: what is there was made by something else, and stays as it is."""
-    _, keys = lasting.keys(servers, place / "store")
+    adapter, keys = lasting.keys(servers, place / "store")
     store = lasting.store
     assert store is not None, "it is at hand"
-    ours = {store.prefix: str(keys[store.prefix])} if store.prefix else {}
+    ours = {adapter.prefix: str(keys[adapter.prefix])} if adapter.prefix else {}
     environ = environ_for(lasting.adapter_name, servers.url(store, place / "store"), **ours)
     other = {**environ, "MEMPLANE_EMBEDDERS__HASH__DIMENSION": "256"}
     with (

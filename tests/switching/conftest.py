@@ -39,7 +39,7 @@ def configured(
     if by == "file":
         return {}, FILE.format(line=json.dumps({"adapter": adapter.name, **keys}))
     # A prefix keeps these tests apart from others on the same server.
-    prefix = choice.store.prefix
+    prefix = adapter.prefix
     ours = {prefix: str(keys[prefix])} if prefix else {}
     return environ_for(adapter.name, servers.url(choice.store, directory), **ours), ""
 

@@ -33,6 +33,13 @@ def foreign(
     return ForeignChroma(settings, name, vector)
 
 
+async def remove(settings: ChromaSettings, data_dir: Path) -> None:  # noqa: ARG001 (as above)
+    """The collections of the prefix."""
+    from memplane_adapters.chroma.removing import remove_all
+
+    await remove_all(settings)
+
+
 ADAPTER = Adapter(
     name="chroma",
     settings=ChromaSettings,
@@ -40,11 +47,12 @@ ADAPTER = Adapter(
     from_url=from_url,
     foreign=foreign,
     place=("url", "tenant", "database", "prefix"),
+    prefix="prefix",
+    remove=remove,
     local=(
         LocalStore(
             name="chroma",
             url="http://{host}:{ports[0]}",
-            prefix="prefix",
             program="chroma",
             arguments=(
                 *("run", "--path", "{directory}"),

@@ -108,6 +108,10 @@ class Client(AsyncFastAPI):
             name, metadata=dict(metadata), configuration=configuration, **self._place
         )
 
+    async def drop(self, name: str) -> None:
+        """Remove a collection; 404 if there is none of the name."""
+        await self.delete_collection(name, **self._place)
+
     async def write(
         self,
         collection: UUID,

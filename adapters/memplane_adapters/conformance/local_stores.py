@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -19,7 +19,8 @@ from memplane_adapters.conformance.servers import (
     launcher_for,
     must_be_at_hand,
 )
-from memplane_adapters.contract import Adapter, Backend, Kind, LocalStore
+from memplane_adapters.conformance.stores.fixtures import Configured
+from memplane_adapters.contract import Adapter, Kind, LocalStore
 from memplane_gateway.config import Settings, installed
 from memplane_gateway.config.stores import EMBEDDED, AdapterError, find_adapter, make_store
 
@@ -57,9 +58,9 @@ class Servers:
     def keys(self, adapter: Adapter, store: LocalStore, directory: Path) -> Mapping[str, object]:
         """The settings of a store that is empty at first, and the same for the same directory."""
         keys = dict(adapter.from_url(self.url(store, directory)))
-        if store.prefix:
+        if adapter.prefix:
             name = uuid.uuid5(self.run, str(directory)).hex
-            keys[store.prefix] = f"suite-{name[:16]}"
+            keys[adapter.prefix] = f"suite-{name[:16]}"
         return keys
 
     def close(self) -> None:
@@ -101,11 +102,10 @@ class Choice:
             absent(self.problem, fails=self.missed)
         return self.adapter, servers.keys(self.adapter, self.store, directory)
 
-    def backend_factory(self, servers: Servers, directory: Path) -> Callable[[], Backend]:
+    def backend_factory(self, servers: Servers, directory: Path) -> Configured:
         """Makes backends over one store that is empty at first, for the store-level suite."""
         adapter, keys = self.keys(servers, directory)
-        settings = make_store(adapter.name, keys)
-        return lambda: settings.connect(directory)
+        return Configured(adapter, make_store(adapter.name, keys).settings, directory)
 
     def arranged(self, settings: Settings, servers: Servers) -> Settings:
         """These settings, with the kinds that it keeps on this store."""

@@ -66,7 +66,7 @@ from memplane_adapters.contract.identity import (
     Scope,
     point_id,
 )
-from memplane_adapters.contract.local import LocalStore
+from memplane_adapters.contract.local import LocalStore, Nature
 from memplane_adapters.contract.ranking import (
     RELEVANCE_DIGITS,
     RankKey,
@@ -119,6 +119,7 @@ __all__ = [
     "KeyValueStore",
     "Kind",
     "LocalStore",
+    "Nature",
     "Negation",
     "Op",
     "Order",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,14 @@ class Adapter:
     place. Without it all settings but secrets do. `foreign` makes the reader of a collection that
     others made in such a store, from settings, directory, the collection's name and that of the
     vector to keep (empty: the one without a name), without any I/O; None where none can be read.
+
+    `prefix` names the setting that keeps one user of a server apart from the next: a name, or the
+    first part of names, of letters, digits and "-". `path` names the setting that is the file or the
+    directory where such a store is kept on this machine, for one that can be; left empty, or a word
+    that begins with ":" like ":memory:", it is not kept in one. Stores of another prefix, or of
+    another path, see nothing of each other. `remove` removes for good, with every connection closed,
+    all that is kept under these settings: its prefix's collections, its schema, its file; nothing
+    outside of it, and nothing where there is nothing. None where nothing can be removed so.
     """
 
     name: str
@@ -42,3 +50,6 @@ class Adapter:
     local: tuple[LocalStore, ...] = ()
     place: tuple[str, ...] = ()
     foreign: Callable[[Any, Path, str, str], ForeignCollection] | None = None
+    prefix: str = ""
+    path: str = ""
+    remove: Callable[[Any, Path], Awaitable[None]] | None = None

@@ -7,7 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
+
+
+class Nature(StrEnum):
+    """What a store at hand is."""
+
+    SERVER = "real server"
+    """The vendor's own server."""
+    ENGINE = "in-process engine"
+    """The vendor's own engine, inside this process."""
+    EMULATOR = "emulator"
+    """A server of ours that does as the vendor's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +41,6 @@ class LocalStore:
     """Whether it keeps vectors: SEMANTIC and EPISODIC memories."""
     key_values: bool = False
     """Whether it keeps key-values: PROCEDURAL memories."""
-    prefix: str = ""
-    """The key of the adapter's settings that keeps one user of a server apart from the next: a name,
-    or the first part of names, of letters, digits and "-". Empty: another directory does that."""
     program: str = ""
     """The program that serves it, looked for on the PATH; empty is in process."""
     arguments: tuple[str, ...] = ()
@@ -40,6 +49,8 @@ class LocalStore:
     its directory ready and then becomes the program."""
     environ: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What the program's environment has beside our own."""
+    emulator: bool = False
+    """Whether the program is none of the vendor's, but ours, and does as the vendor's."""
     ports: int = 1
     """How many ports the program listens on."""
     ready: tuple[str, ...] = ()
@@ -54,6 +65,13 @@ class LocalStore:
     """Where the image listens, in the order of `ports`."""
     image_directory: str = ""
     """Where the image keeps its data."""
+
+    @property
+    def nature(self) -> Nature:
+        """What cases on it say something about."""
+        if self.emulator:
+            return Nature.EMULATOR
+        return Nature.SERVER if self.program else Nature.ENGINE
 
     def at(self, directory: Path, host: str = "", ports: tuple[int, ...] = ()) -> LocalStore:
         """The same with directory, host and ports filled in."""

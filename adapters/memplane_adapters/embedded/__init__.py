@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from memplane_adapters.contract import Adapter, Backend, LocalStore
-from memplane_adapters.embedded.database import Database
+from memplane_adapters.embedded.database import Database, remove_file
 from memplane_adapters.embedded.key_value_store import EmbeddedKeyValueStore
 from memplane_adapters.embedded.vector_store import EmbeddedVectorStore
 
@@ -23,7 +24,7 @@ class EmbeddedSettings:
 
 def connect(settings: EmbeddedSettings, data_dir: Path) -> Backend:
     """Both promises over one file, which is opened with the first and closed with the last."""
-    database = Database(data_dir / Path(settings.path).expanduser())
+    database = Database(_file(settings, data_dir))
     return Backend(
         vector=EmbeddedVectorStore(database),
         key_value=EmbeddedKeyValueStore(database),
@@ -36,10 +37,21 @@ def from_url(url: str) -> Mapping[str, object]:
     return {"path": path} if path else {}
 
 
+def _file(settings: EmbeddedSettings, data_dir: Path) -> Path:
+    return data_dir / Path(settings.path).expanduser()
+
+
+async def remove(settings: EmbeddedSettings, data_dir: Path) -> None:
+    """The file, and what stands beside it. Raises MISCONFIGURED when a process has it open."""
+    await asyncio.to_thread(remove_file, _file(settings, data_dir))
+
+
 ADAPTER = Adapter(
     name="embedded",
     settings=EmbeddedSettings,
     connect=connect,
     from_url=from_url,
+    path="path",
+    remove=remove,
     local=(LocalStore(name="embedded", url="{directory}/memplane.db", key_values=True),),
 )

@@ -116,11 +116,32 @@ class Database:
                 self._changed.notify_all()
 
 
+def remove_file(path: Path) -> None:
+    """Remove a database and what stands beside it. Blocks. Raises MISCONFIGURED when it is in use."""
+    path = Path(os.path.realpath(path))
+    held = _lock_of(path)
+    if not path.exists() and not held.exists():
+        return
+    lock = Lock(held)
+    try:
+        for suffix in _SUFFIXES:
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        held.unlink()
+    except OSError as error:
+        raise errors.from_os(error, path) from error
+    finally:
+        lock.release()
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
 def _connect(path: Path) -> Connected:
     # A link must not lead around the lock.
     path = Path(os.path.realpath(path))
     filesystem.prepare(path.parent)
-    lock = Lock(path.with_name(path.name + ".lock"))
+    lock = Lock(_lock_of(path))
     with contextlib.ExitStack() as undo:
         undo.callback(lock.release)
         filesystem.prepare_file(path)

@@ -153,6 +153,12 @@ def belongs(name: str, begins: str) -> bool:
     return rest != name and is_digest
 
 
+def names_of_prefix(prefix: str, names: Iterable[str]) -> list[str]:
+    """Those of these collections that are a prefix's, of all kinds and identities."""
+    begins = [beginning(prefix, kind) for kind in Kind]
+    return sorted(name for name in names if any(belongs(name, each) for each in begins))
+
+
 def identity(collection: Collection) -> str:
     """What made the vectors and terms of a collection, for people and to be compared."""
     embedding = collection.embedding

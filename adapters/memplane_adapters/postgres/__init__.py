@@ -23,6 +23,13 @@ def connect(settings: PostgresSettings, data_dir: Path) -> Backend:  # noqa: ARG
     return Backend(key_value=PostgresKeyValueStore(settings))
 
 
+async def remove(settings: PostgresSettings, data_dir: Path) -> None:  # noqa: ARG001 (as above)
+    """The schema, if it is one of ours."""
+    from memplane_adapters.postgres.removing import remove_all
+
+    await remove_all(settings)
+
+
 _LOGIN = b"\0\3\0\0user\0memplane\0database\0postgres\0\0"
 _LOGIN = (len(_LOGIN) + 4).to_bytes(4, "big") + _LOGIN
 """The first message of a client; the answer begins with "R" when it may come in, with "E" when not."""
@@ -33,13 +40,14 @@ ADAPTER = Adapter(
     connect=connect,
     from_url=from_url,
     place=("url", "schema"),
+    prefix="schema",
+    remove=remove,
     local=(
         LocalStore(
             name="postgres",
             url="postgresql://memplane@{host}:{ports[0]}/postgres",
             vectors=False,
             key_values=True,
-            prefix="schema",
             program="postgres",
             starter=(sys.executable, "-m", "memplane_adapters.postgres.local"),
             arguments=("{directory}", "{host}", "{ports[0]}"),

@@ -89,6 +89,15 @@ class Layout:
             )
         self._is_ready = True
 
+    async def drop(self, session: Session) -> None:
+        """Remove the schema with all that is in it, unless it is not there or not ours."""
+        await session.begin()
+        await session.run(_LOCK, f"memplane {self.name}")
+        if await session.rows(_FIND_LAYOUT, self.name):
+            await session.run(self.statement("drop schema {schema} cascade"))
+        await session.commit()
+        self._is_ready = False
+
     async def _version(self, session: Session) -> int | None:
         """The layout that is there; None for none."""
         if not await session.rows(_FIND_LAYOUT, self.name):

@@ -28,6 +28,13 @@ def foreign(settings: QdrantSettings, data_dir: Path, name: str, vector: str) ->
     return ForeignQdrant(settings, data_dir, name, vector)
 
 
+async def remove(settings: QdrantSettings, data_dir: Path) -> None:
+    """The collections of the prefix."""
+    from memplane_adapters.qdrant.removing import remove_all
+
+    await remove_all(settings, data_dir)
+
+
 ADAPTER = Adapter(
     name="qdrant",
     settings=QdrantSettings,
@@ -35,13 +42,15 @@ ADAPTER = Adapter(
     from_url=from_url,
     foreign=foreign,
     place=("url", "path", "prefix"),
+    prefix="prefix",
+    path="path",
+    remove=remove,
     local=(
         LocalStore(name="qdrant-memory", url=IN_MEMORY, kept=False),
         LocalStore(name="qdrant-local", url="{directory}/qdrant"),
         LocalStore(
             name="qdrant",
             url="http://{host}:{ports[0]}?grpc_port={ports[1]}",
-            prefix="prefix",
             program="qdrant",
             environ={
                 "QDRANT__SERVICE__HOST": "{host}",

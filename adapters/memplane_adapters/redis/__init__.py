@@ -22,19 +22,27 @@ def connect(settings: RedisSettings, data_dir: Path) -> Backend:  # noqa: ARG001
     return Backend(key_value=RedisKeyValueStore(settings))
 
 
+async def remove(settings: RedisSettings, data_dir: Path) -> None:  # noqa: ARG001 (as above)
+    """The keys of the prefix."""
+    from memplane_adapters.redis.removing import remove_all
+
+    await remove_all(settings)
+
+
 ADAPTER = Adapter(
     name="redis",
     settings=RedisSettings,
     connect=connect,
     from_url=from_url,
     place=("url", "prefix"),
+    prefix="prefix",
+    remove=remove,
     local=(
         LocalStore(
             name="redis",
             url="redis://{host}:{ports[0]}/0",
             vectors=False,
             key_values=True,
-            prefix="prefix",
             program="redis-server",
             arguments=(
                 *("--bind", "{host}", "--port", "{ports[0]}", "--dir", "{directory}"),

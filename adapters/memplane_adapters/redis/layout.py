@@ -95,6 +95,11 @@ def barrier(prefix: str) -> bytes:
     return f"{prefix}:barrier".encode()
 
 
+def every_key(prefix: str) -> bytes:
+    """The pattern of all keys of a prefix; there is neither ":" nor a wildcard in a prefix."""
+    return f"{prefix}:*".encode()
+
+
 def latest_first(micros: int) -> bytes:
     """A time, such that later ones sort before it."""
     return _NUMBER.pack(_LATEST - micros)

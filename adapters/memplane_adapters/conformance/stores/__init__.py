@@ -17,11 +17,12 @@ store in a temporary directory). Or as the test file of an adapter::
 
     @pytest.fixture
     def backend_factory(tmp_path: Path) -> BackendFactory:
-        return lambda: ADAPTER.connect(Settings(...), tmp_path)
+        return Configured(ADAPTER, Settings(...), tmp_path)
 """
 
 from memplane_adapters.conformance.stores.fixtures import (
     BackendFactory,
+    Configured,
     backend,
     key_values,
     points,
@@ -37,10 +38,19 @@ from memplane_adapters.conformance.stores.test_purges import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_reach import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_readiness import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_refusals import *  # noqa: F403
+from memplane_adapters.conformance.stores.test_removal import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_scans import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_values import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_vectors import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_writes import *  # noqa: F403
 
-__all__ = ["BackendFactory", "backend", "key_values", "points", "random_filters", "subject"]
+__all__ = [
+    "BackendFactory",
+    "Configured",
+    "backend",
+    "key_values",
+    "points",
+    "random_filters",
+    "subject",
+]
 __all__ += [name for name in dir() if name.startswith("test_") and callable(globals()[name])]

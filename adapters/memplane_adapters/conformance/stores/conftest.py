@@ -10,6 +10,7 @@ import pytest
 
 from memplane_adapters.conformance.stores.fixtures import (
     BackendFactory,
+    Configured,
     backend,
     key_values,
     points,
@@ -33,4 +34,4 @@ def backend_factory(tmp_path: Path) -> BackendFactory:
     adapter = found[name].load()
     assert isinstance(adapter, Adapter)
     settings = adapter.settings(**(adapter.from_url(url) if url else {}))
-    return lambda: adapter.connect(settings, tmp_path)
+    return Configured(adapter, settings, tmp_path)

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 from memplane_adapters.contract import (
+    Adapter,
     Address,
     Backend,
     Capabilities,
@@ -43,6 +45,28 @@ from memplane_adapters.contract import (
 
 BackendFactory: TypeAlias = Callable[[], Backend]
 """Makes backends over one and the same store; a second one is opened after the first is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A factory that knows its adapter, which cases about the adapter itself need."""
+
+    adapter: Adapter
+    settings: Any
+    directory: Path
+
+    def __call__(self) -> Backend:
+        return self.adapter.connect(self.settings, self.directory)
+
+    def beside(self, name: str) -> Configured:
+        """The same store under another prefix or path. Skips where the adapter names no such key."""
+        for key in (self.adapter.prefix, self.adapter.path):
+            value = getattr(self.settings, key) if key else ""
+            if value:
+                settings = dataclasses.replace(self.settings, **{key: f"{value}-{name}"})
+                return dataclasses.replace(self, settings=settings)
+        pytest.skip("the adapter does not declare what keeps users apart")
+
 
 DIMENSION = 8
 COLLECTION = Collection(
