@@ -15,6 +15,8 @@ UV := .tools/uv/bin/uv
 export UV_PYTHON_DOWNLOADS := never
 # Where tests find the servers of .tools, whatever directory they stand in.
 export MEMPLANE_TEST_PROJECT := $(CURDIR)
+# Hundreds of processes are started by the tests, and modules are compiled once for all of them.
+test parity: export PYTHONDONTWRITEBYTECODE :=
 
 # A stamp carries the hash of what it was made from (and of where: environments cannot be moved).
 key = $(shell { pwd; cat $(1); } | git hash-object --stdin | cut -c 1-12)
@@ -141,7 +143,7 @@ $(UV_STAMP):
 $(DEV_STAMP): | $(UV_STAMP)
 	$(NEEDS_PYTHON)
 	$(VENV)
-	@$(UV) pip sync $(INTO_VENV) requirements/dev.txt requirements/local.txt
+	@$(UV) pip sync --compile-bytecode $(INTO_VENV) requirements/dev.txt requirements/local.txt
 	@rm -f .venv/dev-* .venv/serve-*
 	@touch $(DEV_STAMP) $(SERVE_STAMP)
 

@@ -22,12 +22,15 @@ from memplane.v1 import admin_service_pb2, admin_service_pb2_grpc
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
-# As an installed gateway has it: modules are compiled once.
-BYTECODE = {
-    "PYTHONDONTWRITEBYTECODE": "",
-    "PYTHONPYCACHEPREFIX": tempfile.mkdtemp(prefix="mp-bytecode-"),
-}
-atexit.register(shutil.rmtree, BYTECODE["PYTHONPYCACHEPREFIX"], ignore_errors=True)
+# As an installed gateway has it: modules are compiled once. `make test` keeps what is compiled beside
+# the sources; where that is forbidden it is kept elsewhere, for as long as this process runs.
+BYTECODE: dict[str, str] = {}
+if sys.dont_write_bytecode:
+    BYTECODE = {
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": tempfile.mkdtemp(prefix="mp-bytecode-"),
+    }
+    atexit.register(shutil.rmtree, BYTECODE["PYTHONPYCACHEPREFIX"], ignore_errors=True)
 COMMAND = (sys.executable, "-m", "memplane_gateway.cli", "serve")
 
 
