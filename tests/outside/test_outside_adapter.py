@@ -40,6 +40,9 @@ def test_one_variable_is_enough(outside: dict[str, str], tmp_path: Path) -> None
     run((*memplane, "config", "check"), environ, tmp_path)
     schema = json.loads(run((*memplane, "config", "schema"), outside, tmp_path).stdout)
     assert "cardbox" in json.dumps(schema)
+    run((*memplane, "init", "cardbox"), outside, tmp_path)
+    assert "semantic: {store: cardbox, " in (tmp_path / "memplane.yaml").read_text()
+    run((*memplane, "config", "check"), outside, tmp_path)
 
 
 def test_a_gateway_serves_from_it(outside: dict[str, str]) -> None:

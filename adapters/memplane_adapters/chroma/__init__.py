@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from memplane_adapters.chroma.settings import ChromaSettings, from_url
 from memplane_adapters.contract import Adapter, Backend, ForeignCollection, LocalStore
 
 __all__ = ["ADAPTER", "ChromaSettings"]
-
-if find_spec("chromadb") is None:
-    raise ModuleNotFoundError("No module named 'chromadb'", name="chromadb")
 
 
 def connect(settings: ChromaSettings, data_dir: Path) -> Backend:  # noqa: ARG001 (a server keeps it)
@@ -49,6 +45,7 @@ ADAPTER = Adapter(
     place=("url", "tenant", "database", "prefix"),
     prefix="prefix",
     remove=remove,
+    needs=("chromadb",),
     local=(
         LocalStore(
             name="chroma",

@@ -41,6 +41,11 @@ class Adapter:
     another path, see nothing of each other. `remove` removes for good, with every connection closed,
     all that is kept under these settings: its prefix's collections, its schema, its file; nothing
     outside of it, and nothing where there is nothing. None where nothing can be removed so.
+
+    `needs` names the modules of the SDK, so that what is missing is said while the settings can be
+    described all the same. `start` names the settings that `memplane init` writes out: without it the
+    first one and those without a default; secrets become references, all others are comments there,
+    told by the docstrings of the fields. `aliases` are other names that people know the vendor by.
     """
 
     name: str
@@ -49,6 +54,9 @@ class Adapter:
     from_url: Callable[[str], Mapping[str, object]]
     local: tuple[LocalStore, ...] = ()
     place: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    start: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     foreign: Callable[[Any, Path, str, str], ForeignCollection] | None = None
     prefix: str = ""
     path: str = ""

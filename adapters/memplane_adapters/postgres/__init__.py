@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
@@ -11,9 +10,6 @@ from memplane_adapters.contract import Adapter, Backend, LocalStore
 from memplane_adapters.postgres.settings import PostgresSettings, from_url
 
 __all__ = ["ADAPTER", "PostgresSettings"]
-
-if find_spec("psycopg") is None:
-    raise ModuleNotFoundError("No module named 'psycopg'", name="psycopg")
 
 
 def connect(settings: PostgresSettings, data_dir: Path) -> Backend:  # noqa: ARG001 (a server keeps it)
@@ -42,6 +38,8 @@ ADAPTER = Adapter(
     place=("url", "schema"),
     prefix="schema",
     remove=remove,
+    needs=("psycopg",),
+    aliases=("pgvector", "postgresql"),
     local=(
         LocalStore(
             name="postgres",

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from memplane_adapters.contract import Adapter, Backend, ForeignCollection, LocalStore
 from memplane_adapters.qdrant.settings import IN_MEMORY, QdrantSettings, from_url
 
 __all__ = ["ADAPTER", "QdrantSettings"]
-
-if find_spec("qdrant_client") is None:
-    raise ModuleNotFoundError("No module named 'qdrant_client'", name="qdrant_client")
 
 
 def connect(settings: QdrantSettings, data_dir: Path) -> Backend:
@@ -45,6 +41,7 @@ ADAPTER = Adapter(
     prefix="prefix",
     path="path",
     remove=remove,
+    needs=("qdrant_client",),
     local=(
         LocalStore(name="qdrant-memory", url=IN_MEMORY, kept=False),
         LocalStore(name="qdrant-local", url="{directory}/qdrant"),

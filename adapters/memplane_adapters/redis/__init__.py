@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from memplane_adapters.contract import Adapter, Backend, LocalStore
 from memplane_adapters.redis.settings import RedisSettings, from_url
 
 __all__ = ["ADAPTER", "RedisSettings"]
-
-for _module in ("redis", "hiredis"):
-    if find_spec(_module) is None:
-        raise ModuleNotFoundError(f"No module named '{_module}'", name=_module)
 
 
 def connect(settings: RedisSettings, data_dir: Path) -> Backend:  # noqa: ARG001 (a server keeps it)
@@ -37,6 +32,8 @@ ADAPTER = Adapter(
     place=("url", "prefix"),
     prefix="prefix",
     remove=remove,
+    needs=("redis", "hiredis"),
+    aliases=("valkey",),
     local=(
         LocalStore(
             name="redis",

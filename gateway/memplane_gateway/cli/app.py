@@ -25,6 +25,7 @@ from memplane_gateway.cli import (
     forget,
     get,
     ingest,
+    init,
     namespaces,
     outbox,
     purge,
@@ -95,6 +96,7 @@ def options(
 
 GATEWAY = "The gateway"
 MEMORIES = "Memories"
+app.command(rich_help_panel=GATEWAY)(init.init)
 app.command(rich_help_panel=GATEWAY)(serve.serve)
 app.command(rich_help_panel=GATEWAY)(demo.demo)
 app.command(rich_help_panel=GATEWAY)(status.status)

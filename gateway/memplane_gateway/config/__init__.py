@@ -7,6 +7,7 @@ came from, and costs 0.2 s at every start.
 
 from memplane_gateway.config.address import Address, parse_address
 from memplane_gateway.config.adopted import AdoptedSettings
+from memplane_gateway.config.first import ChoiceError, First, first_file, keepers, vendor
 from memplane_gateway.config.loading import load
 from memplane_gateway.config.models import (
     ControlSettings,
@@ -27,8 +28,10 @@ __all__ = [
     "MASK",
     "Address",
     "AdoptedSettings",
+    "ChoiceError",
     "ConfigError",
     "ControlSettings",
+    "First",
     "LogSettings",
     "Origin",
     "Probe",
@@ -39,11 +42,14 @@ __all__ = [
     "Settings",
     "StoreSettings",
     "effective",
+    "first_file",
     "installed",
     "json_schema",
+    "keepers",
     "load",
     "parse_address",
     "place_of",
     "probe",
     "probe_embedder",
+    "vendor",
 ]

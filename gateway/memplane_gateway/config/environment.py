@@ -83,6 +83,12 @@ class Variables:
         return self.found.get(name)
 
 
+def short_form(text: str) -> tuple[str, str] | None:
+    """Adapter and address of "qdrant+http://localhost:6333"; None for what is a mere name."""
+    form = _SHORT_FORM.fullmatch(text)
+    return (form["name"].lower(), form["rest"]) if form else None
+
+
 def _is_foreign(name: str, value: str) -> bool:
     if name.startswith(FOREIGN) or _KUBERNETES.fullmatch(name):
         return True
@@ -189,15 +195,15 @@ class _ShortForms:
 
     def _store(self, variable: Variable) -> Iterator[Problem]:
         text = variable.value
-        form = _SHORT_FORM.fullmatch(text)
+        form = short_form(text)
         if text in self._tree.section("stores") or form is None:
             self._targets[variable.name] = text
             if text not in self._tree.section("stores") and text in installed():
                 self._tree.put(("stores", text), {"adapter": text}, variable.origin)
             return
-        name = form["name"].lower()
+        name, rest = form
         try:
-            keys = dict(find_adapter(name).from_url(form["rest"]))
+            keys = dict(find_adapter(name).from_url(rest))
         except AdapterError as error:
             yield Problem("", str(error), error.suggestion, variable.origin)
             return

@@ -9,6 +9,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -76,18 +77,42 @@ def find_adapter(name: str) -> Adapter:
     Raises:
         AdapterError: Nobody knows it, or what it needs is not installed.
     """
+    adapter = load_adapter(name)
+    if missing := lacking(adapter):
+        raise _without(name, missing[0])
+    return adapter
+
+
+def _without(name: str, module: str) -> AdapterError:
+    message = f'adapter "{name}" needs the module "{module}", which is not installed'
+    return AdapterError(message, f"pip install '{extra_of(name)}'")
+
+
+def lacking(adapter: Adapter) -> list[str]:
+    """The modules of its SDK that are not installed."""
+    return [module for module in adapter.needs if find_spec(module) is None]
+
+
+def extra_of(name: str) -> str:
+    """What pip installs for an adapter, for example "memplane-gateway[qdrant]"."""
+    entry = installed()[name]
+    owner = entry.dist.name if entry.dist is not None else OURS
+    return f"{owner}[{name}]"
+
+
+def load_adapter(name: str) -> Adapter:
+    """Loads one adapter to read about it; its SDK need not be there, if it says what it needs.
+
+    Raises:
+        AdapterError: Nobody knows it, or it cannot be imported.
+    """
     entry = installed().get(name)
     if entry is None:
         raise AdapterError(f'no adapter "{name}"', nearest_and_list(name, installed(), "installed"))
     try:
         adapter = entry.load()
     except ModuleNotFoundError as error:
-        owner = entry.dist.name if entry.dist is not None else OURS
-        missing = error.name or "a module"
-        raise AdapterError(
-            f'adapter "{name}" needs the module "{missing}", which is not installed',
-            f"pip install '{owner}[{name}]'",
-        ) from error
+        raise _without(name, error.name or "a module") from error
     except ImportError as error:
         raise AdapterError(f'adapter "{name}" cannot be loaded: {error}') from error
     if not isinstance(adapter, Adapter):

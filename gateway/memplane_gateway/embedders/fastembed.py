@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -49,14 +49,22 @@ class FastEmbedSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
+    needs: ClassVar[tuple[str, ...]] = ("fastembed",)
+    """Modules that its extra brings."""
+
     provider: Literal["fastembed"] = "fastembed"
     model: str = Field(
         default="BAAI/bge-small-en-v1.5",
         min_length=1,
         description="Name of a model that fastembed knows.",
+        examples=["BAAI/bge-small-en-v1.5"],
     )
     dimension: int = Field(
-        default=384, ge=1, le=65_536, description="Numbers in a vector of the model; checked."
+        default=384,
+        ge=1,
+        le=65_536,
+        description="Numbers in a vector of the model; checked.",
+        examples=[384],
     )
     model_path: Path | None = Field(
         default=None,

@@ -17,7 +17,9 @@ class NoneSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     provider: Literal["none"] = "none"
-    dimension: int = Field(ge=1, le=65_536, description="Numbers in each vector that clients send.")
+    dimension: int = Field(
+        ge=1, le=65_536, description="Numbers in each vector that clients send.", examples=[1536]
+    )
 
 
 class NoneEmbedder:

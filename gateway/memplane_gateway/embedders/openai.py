@@ -47,13 +47,21 @@ class OpenAISettings(BaseModel):
     base_url: str = Field(
         default="https://api.openai.com/v1",
         description="Address of the endpoint, without /embeddings.",
+        examples=["https://api.openai.com/v1"],
     )
-    model: str = Field(min_length=1, description="Name of the model.")
+    model: str = Field(
+        min_length=1, description="Name of the model.", examples=["text-embedding-3-small"]
+    )
     dimension: int = Field(
-        ge=1, le=65_536, description="Numbers in a vector of the model; checked on every answer."
+        ge=1,
+        le=65_536,
+        description="Numbers in a vector of the model; checked on every answer.",
+        examples=[1536],
     )
     api_key: SecretStr | None = Field(
-        default=None, description="Sent as a bearer token; absent: none is sent."
+        default=None,
+        description="Sent as a bearer token; absent: none is sent.",
+        examples=["env:OPENAI_API_KEY"],
     )
     timeout_seconds: float = Field(
         default=10.0,
