@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import sqlite3
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 
@@ -27,7 +26,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench import command, measure, process, report, stores
-from bench.direct import DIRECT, Row
+from bench.direct import Direct, Row, direct_for
 
 from memplane import AsyncClient, Put, Ref
 
@@ -39,45 +38,6 @@ LOOKS: Final = 10
 """How often memory is looked at on the way."""
 SPACE: Final = "bench"
 WORDS: Final = ("tea", "refund", "invoice", "train", "garden", "meeting", "recipe", "deadline")
-
-
-class Inserts(Protocol):
-    """What a store's own bulk insert needs; see `Direct`."""
-
-    async def open(self, dimension: int, /) -> None: ...
-
-    async def upsert(self, rows: Sequence[Row]) -> None: ...
-
-    async def close(self) -> None: ...
-
-
-class SqliteTable:
-    """What a script would do without a store: one table, as safe as the embedded store."""
-
-    def __init__(self, directory: Path) -> None:
-        self._database = sqlite3.connect(directory / "direct.db", isolation_level=None)
-
-    async def open(self, _dimension: int, /) -> None:
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=FULL")
-        self._database.execute(
-            "CREATE TABLE rows (id TEXT PRIMARY KEY, namespace TEXT, text TEXT, metadata TEXT, "
-            "vector BLOB) WITHOUT ROWID"
-        )
-
-    async def upsert(self, rows: Sequence[Row]) -> None:
-        self._database.execute("BEGIN")
-        self._database.executemany(
-            "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?)",
-            (
-                (row.id, row.namespace, row.text, json.dumps(row.metadata), row.vector.tobytes())
-                for row in rows
-            ),
-        )
-        self._database.execute("COMMIT")
-
-    async def close(self) -> None:
-        self._database.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +114,10 @@ async def scan(client: AsyncClient, memories: int) -> float:
     return memories / (time.perf_counter() - begin)
 
 
-async def insert_directly(direct: Inserts, memories: int) -> float:
+async def insert_directly(direct: Direct, memories: int) -> float:
     """Items a second of the store's own bulk insert."""
-    await direct.open(DIMENSION)
     try:
+        await direct.open(next(rows(1)))
         spent = 0.0
         batch: list[Row] = []
         with report.progress("the store's own", memories) as advance:
@@ -165,7 +125,7 @@ async def insert_directly(direct: Inserts, memories: int) -> float:
                 batch.append(row)
                 if len(batch) == BATCH or row.name == f"m-{memories - 1:07}":
                     begin = time.perf_counter()
-                    await direct.upsert(batch)
+                    await direct.put(batch)
                     spent += time.perf_counter() - begin
                     advance(len(batch))
                     batch = []
@@ -192,9 +152,8 @@ async def measure_store(
         per_second, looks = await ingest(client, gateway, memories)
         scanned = await scan(client, memories)
     own = memories / (memories / per_second - making)
-    make = DIRECT.get(place.adapter)
-    direct: Inserts = SqliteTable(place.directory) if make is None else make(place)
-    directly = await insert_directly(direct, memories)
+    direct = direct_for(place)
+    directly = math.nan if direct is None else await insert_directly(direct, memories)
     return {
         "how": place.how,
         "memories": memories,

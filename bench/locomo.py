@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bench import agreement, cases, material, measure, process, rates, recall, report
 from bench.cases import LABEL
 from bench.conversations import Conversation, read_directory
-from bench.direct import DIRECT, Direct
+from bench.direct import Direct, direct_for
 from bench.material import Material
 from bench.stores import ALL, EMBEDDED, Place, chosen, place, serving
 
@@ -144,15 +144,15 @@ async def measure_rates(
 ) -> dict[str, Any]:
     """Rates and latencies, beside the vendor's own library, or else a bare echo."""
     operations = material.through_gateway(client, owed)
-    if place.adapter not in DIRECT:
+    direct = None if place.adapter == EMBEDDED else direct_for(place)
+    if direct is None:
         bare = [sys.executable, str(Path(__file__).with_name("echo_server.py"))]
         with process.Process(bare) as echo:
             async with aio.insecure_channel(echo.address) as channel:
                 pairs = material.beside_echo(operations, channel, owed)
                 return {"beside": "echo", "rates": await rates.measure_all(pairs, setup.effort)}
-    direct = DIRECT[place.adapter](place)
     try:
-        await direct.open(owed.dimension)
+        await direct.open(owed.rows[0])
         written = await ingest_directly(direct, owed)
         written["overlap"] = await material.agree(direct, owed)
         pairs = material.beside_direct(operations, direct, owed)
@@ -169,7 +169,7 @@ async def ingest_directly(direct: Direct, owed: Material) -> dict[str, Any]:
     """Writes the same texts with the vectors that they have, in batches of the same size."""
     begin = time.perf_counter()
     for start in range(0, len(owed.rows), BATCH):
-        await direct.upsert(owed.rows[start : start + BATCH])
+        await direct.put(owed.rows[start : start + BATCH])
     seconds = time.perf_counter() - begin
     items = len(owed.rows)
     return {"items": items, "seconds": seconds, "items_per_second": items / seconds}

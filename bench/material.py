@@ -152,7 +152,7 @@ def beside_direct(
         assert await direct.search(question.vector, where, PAGE)
 
     async def get(number: int) -> None:
-        assert await direct.get(rows[number % len(rows)].id) == 1
+        assert await direct.get(rows[number % len(rows)].id) is not None
 
     return [
         Operation(operation.name, operation.gateway, call)
@@ -199,7 +199,7 @@ async def agree(direct: Direct, material: Material) -> float:
     shares: list[float] = []
     for question in material.questions[:_CHECKED]:
         where = space(Kind.EPISODIC, question.conversation)
-        found = await direct.search(question.vector, where, PAGE)
+        found = {one.id for one in await direct.search(question.vector, where, PAGE)}
         owed = material.replies[0][question.number].rows[:PAGE]
         shares.append(sum(ids[row.name] in found for row in owed) / len(owed))
     return sum(shares) / len(shares)
