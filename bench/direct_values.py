@@ -6,12 +6,11 @@ library's. It is as durable as the server is set up to be, which is the same for
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, LiteralString, Protocol
 
+from bench.connections import Connections
 from bench.stores import Place
 
 
@@ -100,38 +99,15 @@ class PostgresValues:
     library = "psycopg"
 
     def __init__(self, place: Place) -> None:
-        from memplane_adapters.postgres import PostgresSettings
-
-        self._settings = PostgresSettings(**place.keys)  # type: ignore[arg-type]
-        self._schema = f"{place.prefix}-direct"
-        self._free: list[Any] = []
-        # First come, first served: with a queue whoever gives one back would take it again.
-        self._turn = asyncio.Semaphore(self._settings.connections)
+        self._connections = Connections(place)
 
     async def open(self) -> None:
-        from psycopg import AsyncConnection, sql
-
-        settings = self._settings
-        options: dict[str, Any] = {
-            "user": settings.user,
-            "password": settings.password,
-            "sslrootcert": settings.ca_file,
-        }
-        for _ in range(settings.connections):
-            connection = await AsyncConnection.connect(
-                settings.url,
-                autocommit=True,
-                **{name: value for name, value in options.items() if value},
-            )
-            schema = sql.Identifier(self._schema)
-            await connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
-            await connection.execute(sql.SQL("SET search_path TO {}").format(schema))
-            self._free.append(connection)
-        async with self._connection() as connection:
+        await self._connections.open()
+        async with self._connections.one() as connection:
             await connection.execute(_TABLE)
 
     async def get(self, keys: Sequence[str]) -> list[Any]:
-        async with self._connection() as connection:
+        async with self._connections.one() as connection:
             if len(keys) == 1:
                 found = await connection.execute(_GET, (keys[0],))
                 return [json.loads(value) for (value,) in await found.fetchall()]
@@ -141,27 +117,11 @@ class PostgresValues:
 
     async def put(self, values: Mapping[str, Any]) -> None:
         texts = [json.dumps(value) for value in values.values()]
-        async with self._connection() as connection:
+        async with self._connections.one() as connection:
             await connection.execute(_PUT, (list(values), texts))
 
     async def close(self) -> None:
-        from psycopg import sql
-
-        for connection in self._free:
-            for schema in (self._settings.schema, self._schema):
-                await connection.execute(
-                    sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema))
-                )
-            await connection.close()
-
-    @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
-        async with self._turn:
-            connection = self._free.pop()
-            try:
-                yield connection
-            finally:
-                self._free.append(connection)
+        await self._connections.close()
 
 
 DIRECT_VALUES: Final[Mapping[str, Callable[[Place], DirectValues]]] = {
