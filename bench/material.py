@@ -152,7 +152,8 @@ def beside_direct(
         assert await direct.search(question.vector, where, PAGE)
 
     async def get(number: int) -> None:
-        assert await direct.get(rows[number % len(rows)].id) is not None
+        row = rows[number % len(rows)]
+        assert await direct.get(row.id, row.namespace) is not None
 
     return [
         Operation(operation.name, operation.gateway, call)

@@ -3,8 +3,9 @@
 python bench/run.py [--quick] [--data DIR] [--stores all] [--json FILE]
 
 With a directory of conversations (--data, or MEMPLANE_BENCH_DATA) recall is measured too, and that
-every store at hand gives the same answers; key-values are measured on those that keep them. Each part runs
-in a process of its own, so that none is measured with another's leftovers.
+every store at hand gives the same answers; key-values are measured on those that keep them, and vector
+stores beside their vendors' libraries. Each part runs in a process of its own, so that none is
+measured with another's leftovers.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     shared = [] if given.memplane is None else ["--memplane", str(given.memplane)]
     effort = ["--quick"] if given.quick else []
     parts = dict.fromkeys(("echo", "startup", "embedding", "ingest"), effort)
-    parts["kv"] = [*effort, "--stores", given.stores]
+    for name in ("kv", "vendors"):
+        parts[name] = [*effort, "--stores", given.stores]
     data = given.data or (Path(os.environ[DATA]) if os.environ.get(DATA) else None)
     if data is not None:
         parts["locomo"] = [*effort, "--data", str(data), "--stores", given.stores]

@@ -134,7 +134,7 @@ class ByLibrary:
         await self._direct.put(rows)
 
     async def get(self, row: Row) -> Any:
-        return await self._direct.get(row.id)
+        return await self._direct.get(row.id, row.namespace)
 
     async def search(self, question: Question) -> Any:
         return await self._direct.search(question.vector, question.namespace, PAGE, question.where)
@@ -256,37 +256,40 @@ class Measured:
         self._turns: list[Turn] = []
         self._agreements = [Agreement(name, operation.depth) for name in ("gateway", "direct")]
 
-    async def turn(self, gateway: Side, direct: Side, server: process.Process, number: int) -> None:
-        """Measures it once on each side; the first turn, number 0, warms up and is forgotten."""
+    async def turn(
+        self, gateway: Side, direct: Side, cpu_seconds: Callable[[], float], number: int
+    ) -> None:
+        """Measures it once on each side, and judges all answers.
+
+        Sides take turns in being the first. Turn number 0 warms up and is forgotten.
+        """
         calls = self.calls if number else max(self.concurrency, self.calls // 4)
         material = [self.operation.material(number * self.calls + one) for one in range(calls)]
-        theirs = await self._measured(direct, material, self._agreements[1])
-        before = server.cpu_seconds()
-        ours = await self._measured(
-            gateway, material, self._agreements[0], after=server.cpu_seconds
-        )
+        samples: dict[Side, measure.Sample] = {}
+        spent: dict[Side, float] = {}
+        for side in (direct, gateway) if number % 2 else (gateway, direct):
+            before = cpu_seconds()
+            samples[side], answers = await self._run(side, material)
+            spent[side] = cpu_seconds() - before
+            for each, answer in answers.items():
+                await self.operation.judge(
+                    side, material[each], answer, self._agreements[side is direct]
+                )
         if number:
-            spent = (ours[1] - before) / calls * 1e6
-            self._turns.append(Turn(ours[0], theirs[0], spent))
+            cpu_us = spent[gateway] / calls * 1e6
+            self._turns.append(Turn(samples[gateway], samples[direct], cpu_us))
 
-    async def _measured(
-        self,
-        side: Side,
-        material: Sequence[Any],
-        agreement: Agreement,
-        after: Callable[[], float] = lambda: 0.0,
-    ) -> tuple[measure.Sample, float]:
-        """A sample, and what `after` says when its last call is done."""
+    async def _run(
+        self, side: Side, material: Sequence[Any]
+    ) -> tuple[measure.Sample, Mapping[int, Any]]:
+        """What the calls took; and their answers, by the number of the call."""
         answers: dict[int, Any] = {}
 
         async def call(number: int) -> None:
             answers[number] = await self.operation.call(side, material[number])
 
         sample = await measure.load(call, calls=len(material), concurrency=self.concurrency)
-        said = after()
-        for number, answer in answers.items():
-            await self.operation.judge(side, material[number], answer, agreement)
-        return sample, said
+        return sample, answers
 
     def figures(self) -> dict[str, Any]:
         """Medians; ratios are of each turn before the median is taken."""
@@ -311,9 +314,12 @@ async def fill(made: Made, sides: Sequence[Side]) -> None:
 
 
 async def measure_all(
-    gateway: Side, direct: Side, server: process.Process, effort: Effort
+    gateway: Side, direct: Side, cpu_seconds: Callable[[], float], effort: Effort
 ) -> list[dict[str, Any]]:
-    """All operations: those that read in turns, then those that make the store larger."""
+    """All operations: those that read in turns, then those that make the store larger.
+
+    `cpu_seconds` says what the gateway's process has spent so far.
+    """
     made = Made(rows_from(0, effort.rows))
     await fill(made, (direct, gateway))
     reads: list[Operation] = [
@@ -330,7 +336,7 @@ async def measure_all(
         for group in groups:
             for number in range(effort.turns + 1):
                 for one in group:
-                    await one.turn(gateway, direct, server, number)
+                    await one.turn(gateway, direct, cpu_seconds, number)
                     advance()
     return [one.figures() for group in groups for one in group]
 
@@ -362,7 +368,7 @@ async def measure_store(
         try:
             await direct.open(rows_from(0, 1)[0])
             library = ByLibrary(direct, approximate=can.approximate)
-            rows = await measure_all(ThroughGateway(client), library, server, effort)
+            rows = await measure_all(ThroughGateway(client), library, server.cpu_seconds, effort)
         finally:
             await direct.close()
     return {

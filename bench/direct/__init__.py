@@ -74,8 +74,8 @@ class Direct(Protocol):
         """Write a batch, in place of what has the ids; it is there when this returns."""
         ...
 
-    async def get(self, id: str) -> Found | None:
-        """Read a row with its text and metadata."""
+    async def get(self, id: str, namespace: str, /) -> Found | None:
+        """Read a row of a namespace with its text and metadata."""
         ...
 
     async def search(

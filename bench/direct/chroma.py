@@ -53,7 +53,7 @@ class ChromaDirect:
             documents=[row.text for row in rows],
         )
 
-    async def get(self, id: str) -> Found | None:
+    async def get(self, id: str, _namespace: str, /) -> Found | None:
         read = await self._collection.get(ids=[id], include=["documents", "metadatas"])
         if not read["ids"]:
             return None

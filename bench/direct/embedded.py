@@ -48,7 +48,7 @@ class SqliteTable:
         )
         self._database.execute("COMMIT")
 
-    async def get(self, id: str) -> Found | None:
+    async def get(self, id: str, _namespace: str, /) -> Found | None:
         read = self._database.execute(
             "SELECT namespace, text, metadata FROM rows WHERE id = ?", (id,)
         ).fetchone()

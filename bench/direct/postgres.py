@@ -59,7 +59,7 @@ class PostgresDirect:
         async with self._connections.one() as connection:
             await connection.execute(_PUT, columns)
 
-    async def get(self, id: str) -> Found | None:
+    async def get(self, id: str, _namespace: str, /) -> Found | None:
         async with self._connections.one() as connection:
             read = await (await connection.execute(_GET, (id,))).fetchone()
         return None if read is None else _found(id, *read)

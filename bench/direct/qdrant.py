@@ -58,7 +58,7 @@ class QdrantDirect:
         ]
         await self._client.upsert(self._name, points, wait=True)
 
-    async def get(self, id: str) -> Found | None:
+    async def get(self, id: str, _namespace: str, /) -> Found | None:
         read = await self._client.retrieve(self._name, [id], with_payload=True)
         return _found(id, read[0].payload) if read else None
 
