@@ -149,7 +149,7 @@ class Client:
         answer = await self._watched(
             lines.healthy(request, timeout=self._settings.timeout, metadata=self._metadata)
         )
-        said = answer.status
+        said = answer.status if answer is not None else None
         if said != health_weaviate_pb2.WeaviateHealthCheckResponse.SERVING:
             raise StoreError(
                 StoreReason.UNAVAILABLE, f"Weaviate says that it is {said}", retryable=True
@@ -157,6 +157,7 @@ class Client:
 
     async def rest(self, method: str, path: str, body: object = None) -> Any:
         """One request over REST, with its answer as what JSON says."""
+        await self._meet()
         return await self._watched(self._rest(method, path, body))
 
     async def _rest(self, method: str, path: str, body: object = None) -> Any:
@@ -168,15 +169,21 @@ class Client:
         return answer.json() if answer.content else None
 
     async def _call(self, name: str, request: object) -> object:
-        """The first one looks whether the server is one that can be used."""
         lines = self._open_lines()
-        if not self._known:
-            _check_version(await self.rest("GET", "/meta"))
-            self._known = True
+        await self._meet()
         send = getattr(lines.stub, name)
-        return await self._watched(
+        answer: object = await self._watched(
             send(request, timeout=self._settings.timeout, metadata=self._metadata)
         )
+        if answer is None:  # what could not be read comes as this
+            raise errors.malformed(f"the answer to {name} is no message")
+        return answer
+
+    async def _meet(self) -> None:
+        """Once, before anything else is asked: look whether the server is one that can be used."""
+        if not self._known:
+            _check_version(await self._watched(self._rest("GET", "/meta")))
+            self._known = True
 
     def _open_lines(self) -> _Lines:
         if self._lines is None:
