@@ -1,5 +1,7 @@
 # syntax=docker/dockerfile:1
 # The gateway as an image: docker build -t memplane .
+# With what vendors need, as extras of pyproject.toml: docker build --build-arg EXTRAS=qdrant,redis .
+# (deploy/compose.yaml does that, and starts the stores as well.)
 #
 #   docker run --rm -p 127.0.0.1:50051:50051 -v memplane:/data \
 #       -e MEMPLANE_ALLOW_UNAUTHENTICATED=true memplane
@@ -30,6 +32,17 @@ COPY gateway gateway
 RUN /opt/build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels \
         ./clients/python . \
     && /opt/memplane/bin/python -m pip install --no-deps --no-index /wheels/*.whl \
+    && /opt/memplane/bin/python -m pip check
+
+# The extras, too, are what is pinned: uv takes versions and hashes from the constraints.
+ARG EXTRAS=""
+COPY requirements/uv.txt requirements/dev.txt requirements/
+RUN if [ -n "${EXTRAS}" ]; then \
+        python -m venv /opt/uv \
+        && /opt/uv/bin/python -m pip install --no-deps --require-hashes -r requirements/uv.txt \
+        && /opt/uv/bin/uv pip install --python /opt/memplane/bin/python --no-cache \
+            --find-links /wheels -c requirements/dev.txt "memplane-gateway[${EXTRAS}]"; \
+    fi \
     && /opt/memplane/bin/python -m pip check \
     && /opt/memplane/bin/python -m pip uninstall --yes pip setuptools
 

@@ -40,7 +40,11 @@ GOOGLE_RPC: Final = ("code", "error_details", "status")
 TYPINGS: Final = Path("typings")
 
 # Run after the stubs, where they exist.
-GENERATORS: Final = ("scripts/generate_sync.py", "scripts/generate_docs.py")
+GENERATORS: Final = (
+    "scripts/generate_sync.py",
+    "scripts/generate_docs.py",
+    "scripts/generate_deploy.py",
+)
 
 
 def run(*command: str | Path) -> None:
