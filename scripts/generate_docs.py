@@ -80,6 +80,15 @@ def table() -> str:
             *(", ".join(level.name for level in c.durability) for c in stores.values()),
         ]
     )
+    rows.append(
+        [
+            "most of a memory beside its vectors",
+            *(
+                f"{c.max_metadata_bytes:,} bytes" if c.max_metadata_bytes else ""
+                for c in stores.values()
+            ),
+        ]
+    )
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 

@@ -60,7 +60,7 @@ class Servers:
         keys = dict(adapter.from_url(self.url(store, directory)))
         if adapter.prefix:
             name = uuid.uuid5(self.run, str(directory)).hex
-            keys[adapter.prefix] = f"suite-{name[:16]}"
+            keys[adapter.prefix] = f"suite-{name[:15]}"
         return keys
 
     def close(self) -> None:

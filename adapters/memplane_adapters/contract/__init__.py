@@ -74,6 +74,7 @@ from memplane_adapters.contract.ranking import (
     keyword_relevance,
     rank_key,
 )
+from memplane_adapters.contract.sizes import metadata_bytes
 from memplane_adapters.contract.stores import KeyValueStore, Store, VectorStore
 from memplane_adapters.contract.values import (
     Fields,
@@ -153,6 +154,7 @@ __all__ = [
     "instant",
     "is_rounded",
     "keyword_relevance",
+    "metadata_bytes",
     "point_id",
     "problem",
     "rank_key",

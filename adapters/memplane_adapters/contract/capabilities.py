@@ -97,6 +97,9 @@ class Capabilities:
     splits, but for an atomic batch."""
     max_item_bytes: int = 0
     """Most bytes of one item, counted likewise; a larger one is refused unsent."""
+    max_metadata_bytes: int = 0
+    """Most bytes that an item may have beside its vector, as `metadata_bytes` counts them, which is
+    no less than what the adapter writes; a put that has more is refused before anything is done."""
     max_dimension: int = 0
 
     @property

@@ -74,6 +74,7 @@ def _route_capabilities(
         max_batch_bytes=facts.max_batch_bytes or None,
         max_item_bytes=facts.max_item_bytes or None,
         max_dimension=facts.max_dimension or None,
+        max_metadata_bytes=facts.max_metadata_bytes or None,
     )
 
 

@@ -72,6 +72,9 @@ class RouteCapabilities:
     """Most bytes of one item. None means no limit of the store's own."""
     max_dimension: int | None
     """Most dimensions of a vector. None means no limit of the store's own."""
+    max_metadata_bytes: int | None
+    """Most bytes of a memory beside its vectors, as the gateway counts them; a put that has more is
+    refused before anything is done. None means no limit of the store's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,7 @@ class MemoryService:
                 put.address.kind, put.vector, f"puts[{index}].memory.vector", violations
             )
             self._writes.check_further(put, f"puts[{index}].memory.indexed_texts", violations)
+            self._writes.check_room(put, caller, f"puts[{index}].memory", violations)
         if request.atomic:
             self._writes.check_atomic(puts, "puts[{}].memory.ref", violations)
         caller, asked = self._writes.check(request, puts, "puts", caller, violations)

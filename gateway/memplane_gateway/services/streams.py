@@ -131,6 +131,7 @@ class Streams:
                 put.address.kind, put.vector, f"{at}.memory.vector", violations
             )
             self._writes.check_further(put, f"{at}.memory.indexed_texts", violations)
+            self._writes.check_room(put, caller, f"{at}.memory", violations)
             other = first.setdefault(put.address, index)
             if other != index:
                 violations.add(f"{at}.memory.ref", f"the same ref as puts[{other}]")

@@ -20,6 +20,7 @@ from memplane_gateway.routes import Route, Router, durability_refusal
 from memplane_gateway.services.calls import Translated, know_durability, read_min_durability
 from memplane_gateway.wire.memories import body_hash_of
 from memplane_gateway.wire.replies import write_written
+from memplane_gateway.wire.sizes import largest_metadata
 from memplane_gateway.wire.violations import Violations
 
 
@@ -121,6 +122,19 @@ class Writes:
         """The dimensions of the vectors among further texts."""
         for index, vector in enumerate(item.further):
             self.check_dimension(item.address.kind, vector, f"{field}[{index}].vector", violations)
+
+    def check_room(self, put: Put, caller: Caller, field: str, violations: Violations) -> None:
+        """What a store limits beside vectors; the size is that of the largest it may become."""
+        route = self._router[put.address.kind]
+        limit = route.capabilities.max_metadata_bytes
+        if not limit or violations.noted:
+            return
+        size = largest_metadata(put, caller, route.embedding)
+        if size <= limit:
+            return
+        violations.add(field, f"some {size} bytes beside its vectors, but the store takes {limit}")
+        violations.reason = Reason.ITEM_TOO_LARGE
+        violations.metadata = {"limit_bytes": str(limit), "actual_bytes": str(size)}
 
     def check_dimension(
         self, kind: Kind, vector: Vector | None, field: str, violations: Violations

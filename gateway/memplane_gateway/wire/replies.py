@@ -102,6 +102,7 @@ def write_capabilities(capabilities: Capabilities, message: capability_pb2.Capab
         "ordered_scan", "vector", "keyword", "hybrid", "exact_search", "approximate", "expiry",
         "exact_count", "read_your_writes", "vectorless", "atomic", "isolation",
         "max_batch_items", "max_batch_bytes", "max_item_bytes", "max_dimension",
+        "max_metadata_bytes",
     ):  # fmt: skip
         setattr(message, name, getattr(capabilities, name))
     message.durability.extend(DURABILITY_NUMBERS[level] for level in capabilities.durability)

@@ -26,19 +26,19 @@ from memplane.v1 import durability_pb2 as memplane_dot_v1_dot_durability__pb2
 from memplane.v1 import filter_pb2 as memplane_dot_v1_dot_filter__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmemplane/v1/capability.proto\x12\x0bmemplane.v1\x1a\x1cmemplane/v1/durability.proto\x1a\x18memplane/v1/filter.proto\"\xee\x03\n\x0c\x43\x61pabilities\x12.\n\x07\x66ilters\x18\x01 \x03(\x0b\x32\x1d.memplane.v1.FilterCapability\x12\x38\n\x11\x63onditional_write\x18\x02 \x01(\x0e\x32\x1d.memplane.v1.ConditionalWrite\x12\x14\n\x0cordered_scan\x18\x03 \x01(\x08\x12\x0e\n\x06vector\x18\x04 \x01(\x08\x12\x0f\n\x07keyword\x18\x05 \x01(\x08\x12\x0e\n\x06hybrid\x18\x06 \x01(\x08\x12\x14\n\x0c\x65xact_search\x18\x07 \x01(\x08\x12\x13\n\x0b\x61pproximate\x18\x08 \x01(\x08\x12\x0e\n\x06\x65xpiry\x18\t \x01(\x08\x12\x13\n\x0b\x65xact_count\x18\n \x01(\x08\x12\x18\n\x10read_your_writes\x18\x0b \x01(\x08\x12\x12\n\nvectorless\x18\x0c \x01(\x08\x12\x0e\n\x06\x61tomic\x18\r \x01(\x08\x12+\n\ndurability\x18\x0e \x03(\x0e\x32\x17.memplane.v1.Durability\x12\x11\n\tisolation\x18\x0f \x01(\t\x12\x17\n\x0fmax_batch_items\x18\x10 \x01(\x03\x12\x17\n\x0fmax_batch_bytes\x18\x11 \x01(\x03\x12\x16\n\x0emax_item_bytes\x18\x12 \x01(\x03\x12\x15\n\rmax_dimension\x18\x13 \x01(\x05\"X\n\x10\x46ilterCapability\x12\x1b\n\x02op\x18\x01 \x01(\x0e\x32\x0f.memplane.v1.Op\x12\'\n\x08pushdown\x18\x02 \x01(\x0e\x32\x15.memplane.v1.Pushdown*b\n\x08Pushdown\x12\x18\n\x14PUSHDOWN_UNSPECIFIED\x10\x00\x12\x12\n\x0ePUSHDOWN_EXACT\x10\x01\x12\x15\n\x11PUSHDOWN_SUPERSET\x10\x02\x12\x11\n\rPUSHDOWN_NONE\x10\x03*\x92\x01\n\x10\x43onditionalWrite\x12!\n\x1d\x43ONDITIONAL_WRITE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43ONDITIONAL_WRITE_NATIVE\x10\x01\x12!\n\x1d\x43ONDITIONAL_WRITE_COORDINATED\x10\x02\x12\x1a\n\x16\x43ONDITIONAL_WRITE_NONE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmemplane/v1/capability.proto\x12\x0bmemplane.v1\x1a\x1cmemplane/v1/durability.proto\x1a\x18memplane/v1/filter.proto\"\x8a\x04\n\x0c\x43\x61pabilities\x12.\n\x07\x66ilters\x18\x01 \x03(\x0b\x32\x1d.memplane.v1.FilterCapability\x12\x38\n\x11\x63onditional_write\x18\x02 \x01(\x0e\x32\x1d.memplane.v1.ConditionalWrite\x12\x14\n\x0cordered_scan\x18\x03 \x01(\x08\x12\x0e\n\x06vector\x18\x04 \x01(\x08\x12\x0f\n\x07keyword\x18\x05 \x01(\x08\x12\x0e\n\x06hybrid\x18\x06 \x01(\x08\x12\x14\n\x0c\x65xact_search\x18\x07 \x01(\x08\x12\x13\n\x0b\x61pproximate\x18\x08 \x01(\x08\x12\x0e\n\x06\x65xpiry\x18\t \x01(\x08\x12\x13\n\x0b\x65xact_count\x18\n \x01(\x08\x12\x18\n\x10read_your_writes\x18\x0b \x01(\x08\x12\x12\n\nvectorless\x18\x0c \x01(\x08\x12\x0e\n\x06\x61tomic\x18\r \x01(\x08\x12+\n\ndurability\x18\x0e \x03(\x0e\x32\x17.memplane.v1.Durability\x12\x11\n\tisolation\x18\x0f \x01(\t\x12\x17\n\x0fmax_batch_items\x18\x10 \x01(\x03\x12\x17\n\x0fmax_batch_bytes\x18\x11 \x01(\x03\x12\x16\n\x0emax_item_bytes\x18\x12 \x01(\x03\x12\x15\n\rmax_dimension\x18\x13 \x01(\x05\x12\x1a\n\x12max_metadata_bytes\x18\x14 \x01(\x03\"X\n\x10\x46ilterCapability\x12\x1b\n\x02op\x18\x01 \x01(\x0e\x32\x0f.memplane.v1.Op\x12\'\n\x08pushdown\x18\x02 \x01(\x0e\x32\x15.memplane.v1.Pushdown*b\n\x08Pushdown\x12\x18\n\x14PUSHDOWN_UNSPECIFIED\x10\x00\x12\x12\n\x0ePUSHDOWN_EXACT\x10\x01\x12\x15\n\x11PUSHDOWN_SUPERSET\x10\x02\x12\x11\n\rPUSHDOWN_NONE\x10\x03*\x92\x01\n\x10\x43onditionalWrite\x12!\n\x1d\x43ONDITIONAL_WRITE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43ONDITIONAL_WRITE_NATIVE\x10\x01\x12!\n\x1d\x43ONDITIONAL_WRITE_COORDINATED\x10\x02\x12\x1a\n\x16\x43ONDITIONAL_WRITE_NONE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'memplane.v1.capability_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PUSHDOWN']._serialized_start=688
-  _globals['_PUSHDOWN']._serialized_end=786
-  _globals['_CONDITIONALWRITE']._serialized_start=789
-  _globals['_CONDITIONALWRITE']._serialized_end=935
+  _globals['_PUSHDOWN']._serialized_start=716
+  _globals['_PUSHDOWN']._serialized_end=814
+  _globals['_CONDITIONALWRITE']._serialized_start=817
+  _globals['_CONDITIONALWRITE']._serialized_end=963
   _globals['_CAPABILITIES']._serialized_start=102
-  _globals['_CAPABILITIES']._serialized_end=596
-  _globals['_FILTERCAPABILITY']._serialized_start=598
-  _globals['_FILTERCAPABILITY']._serialized_end=686
+  _globals['_CAPABILITIES']._serialized_end=624
+  _globals['_FILTERCAPABILITY']._serialized_start=626
+  _globals['_FILTERCAPABILITY']._serialized_end=714
 # @@protoc_insertion_point(module_scope)

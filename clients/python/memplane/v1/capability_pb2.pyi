@@ -104,6 +104,7 @@ class Capabilities(_message.Message):
     MAX_BATCH_BYTES_FIELD_NUMBER: _builtins.int
     MAX_ITEM_BYTES_FIELD_NUMBER: _builtins.int
     MAX_DIMENSION_FIELD_NUMBER: _builtins.int
+    MAX_METADATA_BYTES_FIELD_NUMBER: _builtins.int
     conditional_write: Global___ConditionalWrite.ValueType
     """How preconditions are kept."""
     ordered_scan: _builtins.bool
@@ -138,6 +139,12 @@ class Capabilities(_message.Message):
     """Most bytes of one item; 0 means no limit of the store's own."""
     max_dimension: _builtins.int
     """Most dimensions of a vector; 0 means no limit of the store's own."""
+    max_metadata_bytes: _builtins.int
+    """Most bytes of a memory beside its vectors, as the gateway counts them: text,
+    attributes, value and all else as the store's JSON. A put that has more is
+    refused as INVALID_ARGUMENT before anything is done. 0 means no limit of the
+    store's own.
+    """
     @_builtins.property
     def filters(self) -> _containers.RepeatedCompositeFieldContainer[Global___FilterCapability]:
         """How each filter operator is pushed down."""
@@ -168,10 +175,11 @@ class Capabilities(_message.Message):
         max_batch_bytes: _builtins.int = ...,
         max_item_bytes: _builtins.int = ...,
         max_dimension: _builtins.int = ...,
+        max_metadata_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approximate", b"approximate", "atomic", b"atomic", "conditional_write", b"conditional_write", "durability", b"durability", "exact_count", b"exact_count", "exact_search", b"exact_search", "expiry", b"expiry", "filters", b"filters", "hybrid", b"hybrid", "isolation", b"isolation", "keyword", b"keyword", "max_batch_bytes", b"max_batch_bytes", "max_batch_items", b"max_batch_items", "max_dimension", b"max_dimension", "max_item_bytes", b"max_item_bytes", "ordered_scan", b"ordered_scan", "read_your_writes", b"read_your_writes", "vector", b"vector", "vectorless", b"vectorless"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approximate", b"approximate", "atomic", b"atomic", "conditional_write", b"conditional_write", "durability", b"durability", "exact_count", b"exact_count", "exact_search", b"exact_search", "expiry", b"expiry", "filters", b"filters", "hybrid", b"hybrid", "isolation", b"isolation", "keyword", b"keyword", "max_batch_bytes", b"max_batch_bytes", "max_batch_items", b"max_batch_items", "max_dimension", b"max_dimension", "max_item_bytes", b"max_item_bytes", "max_metadata_bytes", b"max_metadata_bytes", "ordered_scan", b"ordered_scan", "read_your_writes", b"read_your_writes", "vector", b"vector", "vectorless", b"vectorless"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
