@@ -13,7 +13,7 @@ import asyncio
 import contextvars
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from memplane_adapters.contract import (
     Capabilities,
     Durability,
     EmbeddingIdentity,
+    Eventual,
     Kind,
     Reached,
     Stats,
@@ -31,6 +32,7 @@ from memplane_adapters.contract import (
 )
 from memplane_gateway.embedders import Embedder
 from memplane_gateway.errors import Code, MemplaneError, Reason, from_store, is_outage
+from memplane_gateway.memory.further import KINDS
 from memplane_gateway.memory.memories import Memories
 from memplane_gateway.memory.write.leases import coordinated
 from memplane_gateway.memory.write.renewing import Renewals
@@ -148,6 +150,19 @@ class Route:
     def renewals(self) -> Renewals | None:
         """What became of periods that reads were to renew; None where they do not."""
         return self._memories.renewals
+
+    def consistency_tokens(self, tenant: str) -> list[str]:
+        """What its store gives for what it has written so far; nothing where every read sees it."""
+        if not isinstance(self._store, Eventual):
+            return []
+        kinds = [self.kind, *([KINDS[self.kind]] if self.kind in KINDS else [])]
+        return [token for kind in kinds if (token := self._store.token(kind, tenant))]
+
+    def reach(self, tokens: Iterable[str]) -> None:
+        """From now on reads see the writes that gave these; a store that gives none need not wait."""
+        if isinstance(self._store, Eventual):
+            for token in tokens:
+                self._store.reach(token)
 
     @property
     def spools(self) -> bool:

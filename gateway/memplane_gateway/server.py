@@ -49,6 +49,7 @@ from memplane_gateway.route_making import (
 )
 from memplane_gateway.routes import Route, Router
 from memplane_gateway.services.admin import AdminService
+from memplane_gateway.services.consistency import Consistency
 from memplane_gateway.services.lifecycle import LifecycleService
 from memplane_gateway.services.memory import MemoryService
 from memplane_gateway.signals import Signals
@@ -171,9 +172,12 @@ class Gateway:
                 await self.stop()
                 raise StartError(fault)
         self._sweeper = self._make_sweeper(self._router)
+        consistency = Consistency(self._router, self._control.tokens, self._clock)
         services = (
-            MemoryService(self._router, self._clock, self._notes, self._purges),
-            LifecycleService(self._router, self._forgets, self._consolidations, self._sweeper),
+            MemoryService(self._router, self._clock, self._notes, self._purges, consistency),
+            LifecycleService(
+                self._router, self._forgets, self._consolidations, self._sweeper, consistency
+            ),
             AdminService(
                 self._router, self._clock, lambda: self.notices, self._control, self._sweeper
             ),

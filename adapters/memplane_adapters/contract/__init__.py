@@ -75,7 +75,7 @@ from memplane_adapters.contract.ranking import (
     rank_key,
 )
 from memplane_adapters.contract.sizes import metadata_bytes
-from memplane_adapters.contract.stores import KeyValueStore, Store, VectorStore
+from memplane_adapters.contract.stores import Eventual, KeyValueStore, Store, VectorStore
 from memplane_adapters.contract.values import (
     Fields,
     Value,
@@ -109,6 +109,7 @@ __all__ = [
     "Durability",
     "EmbeddingIdentity",
     "Entry",
+    "Eventual",
     "FieldType",
     "Fields",
     "Filter",

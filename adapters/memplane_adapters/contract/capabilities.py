@@ -82,6 +82,7 @@ class Capabilities:
     """The store drops expired rows by itself."""
     exact_count: bool = False
     read_your_writes: bool = False
+    """Every read sees every acknowledged write, whoever made it; otherwise see `Eventual`."""
     vectorless: bool = False
     """Points without a vector can be kept."""
     atomic: bool = False

@@ -11,7 +11,7 @@ batch that a store takes in parts, the parts behind a failure are FAILED results
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from memplane_adapters.contract.capabilities import Capabilities, Durability, Reached
 from memplane_adapters.contract.entries import (
@@ -77,6 +77,26 @@ class Store(Protocol):
 
     async def stats(self, kind: Kind) -> Stats:
         """Figures about one kind."""
+        ...
+
+
+@runtime_checkable
+class Eventual(Protocol):
+    """What a store has besides whose reads may lag behind writes (`read_your_writes` is False).
+
+    Reads of one store object see what that object wrote. For what others wrote there are tokens.
+    Neither does any I/O.
+    """
+
+    def token(self, kind: Kind, tenant: str) -> str:
+        """What `reach` takes to see all that this object has written of the tenant and kind so far.
+
+        Empty when every read sees it already.
+        """
+        ...
+
+    def reach(self, token: str) -> None:
+        """From now on reads of this object see that. Raises UNSUPPORTED for no token of its kind."""
         ...
 
 

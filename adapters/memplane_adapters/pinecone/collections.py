@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from memplane_adapters.contract import Collection, StoreError, StoreReason
+from memplane_adapters.contract import Collection, Kind, StoreError, StoreReason
 from memplane_adapters.kit import collections as kit
 from memplane_adapters.kit.errors import CollectionExistsError, failure
 from memplane_adapters.pinecone import names
@@ -34,6 +34,10 @@ class Collections(kit.Collections[Place]):
         super().__init__(settings.prefix)
         self._engine = engine
         self._patience = settings.create_timeout
+
+    def known(self, kind: Kind) -> Place | None:
+        """The index of a kind that was ensured."""
+        return self._ensured.get(kind)
 
     async def _names(self) -> Iterable[str]:
         return await self._engine.call(lambda client: client.names())

@@ -61,7 +61,6 @@ CAPABILITIES: Final = Capabilities(
     vector=True,
     approximate=True,
     exact_count=True,
-    read_your_writes=True,
     vectorless=True,
     durability=(Durability.MANAGED,),
     isolation="namespace",
@@ -108,6 +107,15 @@ class PineconeVectorStore:
     async def _known(self, kind: Kind) -> list[Place]:
         place = await self._collections.find(kind)
         return [] if place is None else [place]
+
+    def token(self, kind: Kind, tenant: str) -> str:
+        """See Eventual."""
+        place = self._collections.known(kind)
+        return "" if place is None else self._visibility.token(place, namespace_of(tenant))
+
+    def reach(self, token: str) -> None:
+        """See Eventual."""
+        self._visibility.reach(token)
 
     # --- writes -----------------------------------------------------------------------------
 

@@ -100,6 +100,13 @@ class Visibility:
             log.by_id.clear()
             log.unknown = log.written
 
+    def token(self, place: Place, namespace: str) -> str:
+        """What another process passes to `reach`; empty when all that was written is to be seen."""
+        _, log = self._logs.get((place.name, namespace), (None, _Log()))
+        if log.reached >= log.written:
+            return ""
+        return json.dumps([place.name, namespace, log.written])
+
     def reach(self, token: str) -> None:
         """From now on reads see the write that gave this token. Raises UNSUPPORTED if none did."""
         try:

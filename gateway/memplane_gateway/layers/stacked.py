@@ -13,6 +13,7 @@ from memplane_adapters.contract import (
     Count,
     Delete,
     Entry,
+    Eventual,
     Filter,
     KeyValueStore,
     Kind,
@@ -83,6 +84,15 @@ class _Stacked:
     async def ping(self) -> Reached:
         """Prove that the store answers; says what a write survives."""
         return reached_of(await self._call("ping", self._inner.ping))
+
+    def token(self, kind: Kind, tenant: str) -> str:
+        """See Eventual; empty where the store is none."""
+        return self._inner.token(kind, tenant) if isinstance(self._inner, Eventual) else ""
+
+    def reach(self, token: str) -> None:
+        """See Eventual."""
+        if isinstance(self._inner, Eventual):
+            self._inner.reach(token)
 
     async def scan(self, scan: Scan) -> Page:
         """Walk over rows in order."""

@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import hmac
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -92,6 +93,17 @@ class PageTokens:
         content = self._open(token, binding, now)
         cursor = _cursor_of(content) if "k" in content else None
         return SearchPosition(content["o"], content["a"], content["d"], cursor)
+
+    def seal_seen(self, seen: Mapping[str, Sequence[str]], binding: bytes, now: int) -> str:
+        """A consistency token: by kind, what the kind's store said after a write."""
+        return self._seal(
+            {"c": {kind: list(tokens) for kind, tokens in seen.items()}}, binding, now
+        )
+
+    def open_seen(self, token: str, binding: bytes, now: int) -> Mapping[str, Sequence[str]]:
+        """What a consistency token holds. Raises INVALID_ARGUMENT when it is none of this tenant."""
+        seen: Mapping[str, Sequence[str]] = self._open(token, binding, now)["c"]
+        return seen
 
     def _seal(self, content: dict[str, Any], binding: bytes, now: int) -> str:
         body = json.dumps(

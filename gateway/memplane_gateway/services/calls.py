@@ -44,9 +44,3 @@ def read_min_durability(number: int, violations: Violations) -> Durability | Non
     if asked is None:
         violations.add("min_durability", "is unknown, or cannot be asked for")
     return asked
-
-
-def refuse_token(token: str, violations: Violations) -> None:
-    """Every store so far shows a write to the next read, so none has given a token out."""
-    if token:
-        violations.add("consistency_token", "was not given out by this gateway")

@@ -9,6 +9,7 @@ from memplane_gateway.memory.lifecycle.consolidating import Consolidation
 from memplane_gateway.memory.model import Caller
 from memplane_gateway.memory.questions import Consolidated
 from memplane_gateway.routes import Router
+from memplane_gateway.services.consistency import Consistency
 from memplane_gateway.services.once import OnceCalls, check
 from memplane_gateway.wire.consolidations import read_consolidate, write_consolidated
 from memplane_gateway.wire.violations import Violations
@@ -17,8 +18,15 @@ from memplane_gateway.wire.violations import Violations
 class Consolidating:
     """The rpc ConsolidateMemories."""
 
-    def __init__(self, router: Router, notes: OnceNotes[Consolidation], running: Running) -> None:
+    def __init__(
+        self,
+        router: Router,
+        notes: OnceNotes[Consolidation],
+        running: Running,
+        consistency: Consistency,
+    ) -> None:
         self._router = router
+        self._consistency = consistency
         self._calls = OnceCalls("ConsolidateMemories", notes, running)
 
     async def consolidate_memories(
@@ -42,4 +50,5 @@ class Consolidating:
         response = pb.ConsolidateMemoriesResponse()
         durability = None if request.dry_run else route.state.durability
         write_consolidated(done, kind, response, durability)
+        response.consistency_token = self._consistency.after(caller, [kind])
         return response

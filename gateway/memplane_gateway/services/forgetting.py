@@ -9,6 +9,7 @@ from memplane_gateway.memory.lifecycle.deleting import Progress
 from memplane_gateway.memory.model import Caller
 from memplane_gateway.memory.questions import Forgotten
 from memplane_gateway.routes import Router
+from memplane_gateway.services.consistency import Consistency
 from memplane_gateway.services.once import OnceCalls, check
 from memplane_gateway.wire.forgets import read_forget, write_forgotten
 from memplane_gateway.wire.violations import Violations
@@ -17,8 +18,15 @@ from memplane_gateway.wire.violations import Violations
 class Forgetting:
     """The rpc ForgetMemories."""
 
-    def __init__(self, router: Router, notes: OnceNotes[Progress], running: Running) -> None:
+    def __init__(
+        self,
+        router: Router,
+        notes: OnceNotes[Progress],
+        running: Running,
+        consistency: Consistency,
+    ) -> None:
         self._router = router
+        self._consistency = consistency
         self._calls = OnceCalls("ForgetMemories", notes, running)
 
     async def forget_memories(
@@ -40,4 +48,5 @@ class Forgetting:
         response = pb.ForgetMemoriesResponse()
         durability = None if request.dry_run else route.state.durability
         write_forgotten(forgotten, kind, response, durability)
+        response.consistency_token = self._consistency.after(caller, [kind])
         return response

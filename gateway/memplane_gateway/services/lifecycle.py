@@ -8,6 +8,7 @@ from memplane_gateway.memory.calls.once import OnceNotes
 from memplane_gateway.memory.lifecycle.consolidating import Consolidation
 from memplane_gateway.memory.lifecycle.deleting import Progress
 from memplane_gateway.routes import Router
+from memplane_gateway.services.consistency import Consistency
 from memplane_gateway.services.consolidating import Consolidating
 from memplane_gateway.services.forgetting import Forgetting
 from memplane_gateway.services.sweeping import Sweeping
@@ -24,10 +25,11 @@ class LifecycleService:
         forgets: OnceNotes[Progress],
         consolidations: OnceNotes[Consolidation],
         sweeper: Sweeper,
+        consistency: Consistency,
     ) -> None:
         running = Running()
-        self._forgetting = Forgetting(router, forgets, running)
-        self._consolidating = Consolidating(router, consolidations, running)
+        self._forgetting = Forgetting(router, forgets, running, consistency)
+        self._consolidating = Consolidating(router, consolidations, running, consistency)
         self._sweeping = Sweeping(sweeper)
 
     def rpcs(self) -> list[Rpc]:

@@ -16,10 +16,8 @@ from memplane_gateway.memory.model import Caller, Memory, Operation, Removal, Wr
 from memplane_gateway.memory.questions import Found, Search
 from memplane_gateway.pacing import paced
 from memplane_gateway.routes import Router
-from memplane_gateway.services.calls import (
-    Translated,
-    refuse_token,
-)
+from memplane_gateway.services.calls import Translated
+from memplane_gateway.services.consistency import Consistency
 from memplane_gateway.services.overview import Overview
 from memplane_gateway.services.purging import Purging
 from memplane_gateway.services.streams import Streams
@@ -59,15 +57,17 @@ class MemoryService:
         clock: Clock,
         notes: RemovalNotes,
         purges: OnceNotes[Progress],
+        consistency: Consistency,
     ) -> None:
         self._router = router
         self._clock = clock
         self._notes = notes
         self._running = Running()
-        self._overview = Overview(router)
-        self._purging = Purging(router, purges, self._running)
+        self._consistency = consistency
+        self._overview = Overview(router, consistency)
+        self._purging = Purging(router, purges, self._running, consistency)
         self._writes = Writes(router)
-        self._streams = Streams(router, clock, self._writes, self._running)
+        self._streams = Streams(router, clock, self._writes, self._running, consistency)
 
     def rpcs(self) -> list[Rpc]:
         """All rpcs of the service."""
@@ -131,6 +131,8 @@ class MemoryService:
             )
         response = pb.PutMemoriesResponse()
         write_results(written, routes, response.results)
+        kinds = (item.address.kind for item in written)
+        response.consistency_token = self._consistency.after(caller, kinds)
         return response
 
     async def get_memories(
@@ -144,7 +146,7 @@ class MemoryService:
             for index, ref in enumerate(request.refs[: limits.BATCH_ITEMS])
         ]
         vectors = read_view(request.view, "view", violations)
-        refuse_token(request.consistency_token, violations)
+        self._consistency.heed(request.consistency_token, caller, violations)
         violations.raise_if_any()
         found: dict[int, Memory | None] = {}
         room = limits.REPLY_BYTES
@@ -191,6 +193,8 @@ class MemoryService:
             )
         response = pb.UpdateMemoriesResponse()
         write_results(written, routes, response.results)
+        kinds = (item.address.kind for item in written)
+        response.consistency_token = self._consistency.after(caller, kinds)
         return response
 
     async def delete_memories(
@@ -223,6 +227,8 @@ class MemoryService:
         routes = [self._router[removal.address.kind] for removal in removals]
         response = pb.DeleteMemoriesResponse()
         write_results(written, routes, response.results)
+        kinds = (item.address.kind for item in written)
+        response.consistency_token = self._consistency.after(caller, kinds)
         return response
 
     async def search_memories(
@@ -239,7 +245,7 @@ class MemoryService:
             self._writes.check_dimension(
                 search.selection.kind, search.vector, f"queries[{index}].vector", violations
             )
-        refuse_token(request.consistency_token, violations)
+        self._consistency.heed(request.consistency_token, caller, violations)
         violations.raise_if_any()
         share = min(limits.PAGE_BYTES, limits.REPLY_BYTES // len(searches))
         answers = await asyncio.gather(
@@ -256,7 +262,7 @@ class MemoryService:
         """A page of a walk."""
         violations = Violations()
         listing = read_listing(request, violations)
-        refuse_token(request.consistency_token, violations)
+        self._consistency.heed(request.consistency_token, caller, violations)
         violations.raise_if_any()
         route = self._router[listing.selection.kind]
         with Translated(route):
@@ -271,7 +277,7 @@ class MemoryService:
         """How many."""
         violations = Violations()
         selection = read_selection(request, "", violations)
-        refuse_token(request.consistency_token, violations)
+        self._consistency.heed(request.consistency_token, caller, violations)
         violations.raise_if_any()
         route = self._router[selection.kind]
         with Translated(route):

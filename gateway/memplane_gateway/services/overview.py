@@ -8,7 +8,8 @@ from memplane.v1 import namespace_pb2, statistics_pb2
 from memplane_gateway.memory.model import Caller
 from memplane_gateway.memory.questions import Selection, Statistics
 from memplane_gateway.routes import Router
-from memplane_gateway.services.calls import Translated, refuse_token
+from memplane_gateway.services.calls import Translated
+from memplane_gateway.services.consistency import Consistency
 from memplane_gateway.wire.namespaces import read_namespaces, write_namespaces
 from memplane_gateway.wire.statistics import read_statistics, write_statistics
 from memplane_gateway.wire.violations import Violations
@@ -17,8 +18,9 @@ from memplane_gateway.wire.violations import Violations
 class Overview:
     """The rpcs ListNamespaces and GetStatistics."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, consistency: Consistency) -> None:
         self._router = router
+        self._consistency = consistency
 
     async def list_namespaces(
         self, request: namespace_pb2.ListNamespacesRequest, caller: Caller
@@ -26,7 +28,7 @@ class Overview:
         """A page of the namespaces that hold memories."""
         violations = Violations()
         query = read_namespaces(request, violations)
-        refuse_token(request.consistency_token, violations)
+        self._consistency.heed(request.consistency_token, caller, violations)
         violations.raise_if_any()
         route = self._router[query.kind]
         with Translated(route):
@@ -41,7 +43,7 @@ class Overview:
         """Figures by kind."""
         violations = Violations()
         selections = read_statistics(request, violations)
-        refuse_token(request.consistency_token, violations)
+        self._consistency.heed(request.consistency_token, caller, violations)
         violations.raise_if_any()
 
         async def ask(selection: Selection) -> Statistics:

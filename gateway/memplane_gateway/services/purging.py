@@ -9,6 +9,7 @@ from memplane_gateway.memory.lifecycle.deleting import Progress
 from memplane_gateway.memory.model import Caller
 from memplane_gateway.memory.questions import Purged
 from memplane_gateway.routes import Router
+from memplane_gateway.services.consistency import Consistency
 from memplane_gateway.services.once import OnceCalls, check
 from memplane_gateway.wire.purges import read_purge, write_purged
 from memplane_gateway.wire.violations import Violations
@@ -17,8 +18,15 @@ from memplane_gateway.wire.violations import Violations
 class Purging:
     """The rpc PurgeMemories."""
 
-    def __init__(self, router: Router, notes: OnceNotes[Progress], running: Running) -> None:
+    def __init__(
+        self,
+        router: Router,
+        notes: OnceNotes[Progress],
+        running: Running,
+        consistency: Consistency,
+    ) -> None:
         self._router = router
+        self._consistency = consistency
         self._calls = OnceCalls("PurgeMemories", notes, running)
 
     async def purge_memories(
@@ -38,4 +46,5 @@ class Purging:
         )
         response = pb.PurgeMemoriesResponse()
         write_purged(purged, response, None if request.dry_run else route.state.durability)
+        response.consistency_token = self._consistency.after(caller, [purge.selection.kind])
         return response

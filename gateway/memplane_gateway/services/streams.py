@@ -15,7 +15,8 @@ from memplane_gateway.memory.model import Caller, Operation, Put
 from memplane_gateway.memory.questions import Listing
 from memplane_gateway.pacing import paced
 from memplane_gateway.routes import Route, Router
-from memplane_gateway.services.calls import Translated, read_min_durability, refuse_token
+from memplane_gateway.services.calls import Translated, read_min_durability
+from memplane_gateway.services.consistency import Consistency
 from memplane_gateway.services.writes import Writes, minted_key, with_body, write_result
 from memplane_gateway.wire.memories import read_put
 from memplane_gateway.wire.queries import read_scan, write_page
@@ -30,11 +31,19 @@ _OF_THE_ROUTE = (Reason.BACKEND_MISCONFIGURED, Reason.IDENTITY_MISMATCH)
 class Streams:
     """The rpcs IngestMemories and ScanMemories."""
 
-    def __init__(self, router: Router, clock: Clock, writes: Writes, running: Running) -> None:
+    def __init__(
+        self,
+        router: Router,
+        clock: Clock,
+        writes: Writes,
+        running: Running,
+        consistency: Consistency,
+    ) -> None:
         self._router = router
         self._clock = clock
         self._writes = writes
         self._running = running
+        self._consistency = consistency
 
     async def ingest_memories(self, stream: Stream, caller: Caller) -> None:
         """Write batch after batch, each answered before the next is read."""
@@ -55,7 +64,7 @@ class Streams:
         request = await anext(aiter(stream), None) or scan_pb2.ScanMemoriesRequest()
         violations = Violations()
         listing = read_scan(request, violations)
-        refuse_token(request.consistency_token, violations)
+        self._consistency.heed(request.consistency_token, caller, violations)
         violations.raise_if_any()
         route = self._router[listing.selection.kind]
         while True:
@@ -101,7 +110,8 @@ class Streams:
         done = dict(
             zip((put.index for put in puts), zip(written, routes, strict=True), strict=True)
         )
-        ack = pb.IngestAck(sequence=batch.sequence)
+        token = self._consistency.after(caller, (put.address.kind for put in puts))
+        ack = pb.IngestAck(sequence=batch.sequence, consistency_token=token)
         for index, put in enumerate(batch.puts):
             result = ack.results.add()
             if index in done:
