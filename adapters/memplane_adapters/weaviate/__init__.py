@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from memplane_adapters.contract import Adapter, Backend, LocalStore
 from memplane_adapters.weaviate.settings import WeaviateSettings, from_url
 
 __all__ = ["ADAPTER", "WeaviateSettings"]
-
-if find_spec("weaviate") is None:
-    raise ModuleNotFoundError("No module named 'weaviate'", name="weaviate")
 
 
 def connect(settings: WeaviateSettings, data_dir: Path) -> Backend:  # noqa: ARG001 (a server keeps it)
@@ -27,11 +23,12 @@ ADAPTER = Adapter(
     connect=connect,
     from_url=from_url,
     place=("url", "grpc_host", "grpc_port", "prefix"),
+    prefix="prefix",
+    needs=("weaviate",),
     local=(
         LocalStore(
             name="weaviate",
             url="http://{host}:{ports[0]}?grpc_port={ports[1]}",
-            prefix="prefix",
             program="weaviate-server",
             arguments=(
                 *("--scheme", "http"),
