@@ -6,14 +6,16 @@ import http.client
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
+import grpc
 from tests.faults.forwarder import Forwarder
 from tests.faults.process import Gateway, until
 
@@ -41,8 +43,12 @@ class Vendor:
     """Which header carries the secret."""
     secret: str
     """The setting that holds it."""
+    scheme: str = ""
+    """What stands before it there."""
     over_http: Mapping[str, str] = field(default_factory=dict)
     """Further settings with which all goes through HTTP."""
+    grpc_port: str = ""
+    """What part of the URL's query names the port of gRPC, where not all can go through HTTP."""
 
 
 VENDORS = {
@@ -58,6 +64,14 @@ VENDORS = {
         header="api-key",
         secret="api_key",
         over_http={"transport": "rest"},
+    ),
+    "weaviate": Vendor(
+        collections="/v1/schema",
+        names=lambda answer: [each["class"] for each in answer["classes"] or ()],
+        header="authorization",
+        secret="api_key",
+        scheme="Bearer ",
+        grpc_port="grpc_port",
     ),
 }
 
@@ -245,26 +259,38 @@ def failures(client: Client, timeout: float = 10.0) -> dict[str, MemplaneError]:
 class Doorkeeper:
     """A reverse proxy that lets nobody through without the secret."""
 
-    def __init__(self, upstream: str, header: str, secret: str) -> None:
+    def __init__(self, upstream: str, vendor: Vendor, secret: str) -> None:
         self.secret = secret
-        self._header = header
+        self._vendor = vendor
         self._upstream = urlsplit(upstream)
         self._server = ThreadingHTTPServer((HOST, 0), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._side_door = _SideDoor(self, self._upstream) if vendor.grpc_port else None
 
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"http://{HOST}:{self._server.server_address[1]}"
+        side = self._side_door
+        query = f"?{self._vendor.grpc_port}={side.port}" if side is not None else ""
+        return f"http://{HOST}:{self._server.server_address[1]}{query}"
+
+    def lets_through(self, headers: Mapping[str, str]) -> bool:
+        """Whether somebody has the secret; the names of headers are small letters."""
+        said = headers.get(self._vendor.header.lower())
+        return said == f"{self._vendor.scheme}{self.secret}"
 
     def __enter__(self) -> Self:
         self._thread.start()
+        if self._side_door is not None:
+            self._side_door.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+        if self._side_door is not None:
+            self._side_door.stop()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         keeper = self
@@ -275,7 +301,7 @@ class Doorkeeper:
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 status, said = 401, b'{"error": "Unauthorized", "message": "who are you"}'
-                if self.headers.get(keeper._header) == keeper.secret:
+                if keeper.lets_through({key.lower(): it for key, it in self.headers.items()}):
                     status, said = keeper._forward(self.command, self.path, body)
                 with suppress(ConnectionError):  # the gateway may have given up
                     self.send_response(status)
@@ -299,3 +325,39 @@ class Doorkeeper:
         said = answer.read()
         asking.close()
         return answer.status, said
+
+
+class _SideDoor(grpc.GenericRpcHandler):
+    """The doorkeeper's other door: every unary rpc, as the bytes that it is."""
+
+    def __init__(self, keeper: Doorkeeper, upstream: SplitResult) -> None:
+        self._keeper = keeper
+        port = dict(parse_qsl(upstream.query))[keeper._vendor.grpc_port]
+        self._channel = grpc.insecure_channel(f"{upstream.hostname}:{port}")
+        self._server = grpc.server(ThreadPoolExecutor(8))
+        self._server.add_generic_rpc_handlers((self,))
+        self.port = self._server.add_insecure_port(f"{HOST}:0")
+
+    def start(self) -> None:
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.stop(None).wait()
+        self._channel.close()
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+        asked: Callable[..., bytes] = self._channel.unary_unary(handler_call_details.method)
+
+        def answer(data: bytes, context: grpc.ServicerContext) -> bytes:
+            headers = {str(key): str(value) for key, value in context.invocation_metadata()}
+            if not self._keeper.lets_through(headers):
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "who are you")
+            try:
+                said: bytes = asked(data, timeout=PATIENCE)
+            except grpc.RpcError as error:
+                context.abort(error.code(), error.details() or "")
+            return said
+
+        return grpc.unary_unary_rpc_method_handler(answer)

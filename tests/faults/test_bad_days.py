@@ -122,7 +122,7 @@ def locked(
     vendor, server = backdrop.vendor, backdrop.make(servers, place / "server")
     with (
         closing(server),
-        Doorkeeper(server.url.partition("?")[0], vendor.header, "right") as keeper,
+        Doorkeeper(server.url, vendor, "right") as keeper,
     ):
         server.start()
         secret = {vendor.secret: "right", **vendor.over_http}

@@ -46,6 +46,7 @@ _OPTIONS: Final = (
     ("grpc.enable_retries", 0),
 )
 _HEALTH: Final = "/grpc.health.v1.Health/Check"
+_SERVING: Final = health_weaviate_pb2.WeaviateHealthCheckResponse.SERVING
 
 
 class _Lines:
@@ -145,14 +146,14 @@ class Client:
     async def check(self) -> None:
         """Ask over gRPC whether the server is well."""
         request = health_weaviate_pb2.WeaviateHealthCheckRequest(service="Weaviate")
-        lines = self._open_lines()
-        answer = await self._watched(
-            lines.healthy(request, timeout=self._settings.timeout, metadata=self._metadata)
+        answer: health_weaviate_pb2.WeaviateHealthCheckResponse | None = await self._watched(
+            self._open_lines().healthy(
+                request, timeout=self._settings.timeout, metadata=self._metadata
+            )
         )
-        said = answer.status if answer is not None else None
-        if said != health_weaviate_pb2.WeaviateHealthCheckResponse.SERVING:
+        if answer is None or answer.status != _SERVING:
             raise StoreError(
-                StoreReason.UNAVAILABLE, f"Weaviate says that it is {said}", retryable=True
+                StoreReason.UNAVAILABLE, f"Weaviate says of itself: {answer}", retryable=True
             )
 
     async def rest(self, method: str, path: str, body: object = None) -> Any:
