@@ -17,6 +17,13 @@ def connect(settings: WeaviateSettings, data_dir: Path) -> Backend:  # noqa: ARG
     return Backend(vector=WeaviateVectorStore(settings))
 
 
+async def remove(settings: WeaviateSettings, data_dir: Path) -> None:  # noqa: ARG001 (as above)
+    """The collections of the prefix."""
+    from memplane_adapters.weaviate.removing import remove_all
+
+    await remove_all(settings)
+
+
 ADAPTER = Adapter(
     name="weaviate",
     settings=WeaviateSettings,
@@ -24,6 +31,7 @@ ADAPTER = Adapter(
     from_url=from_url,
     place=("url", "grpc_host", "grpc_port", "prefix"),
     prefix="prefix",
+    remove=remove,
     needs=("weaviate",),
     local=(
         LocalStore(

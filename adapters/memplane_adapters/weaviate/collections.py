@@ -96,6 +96,14 @@ class Collections(kit.Collections[Place]):
             return 0
         return int(answer.single_result.objects_count)
 
+    async def of_prefix(self) -> list[str]:
+        """The names of those of this prefix, of all kinds and identities."""
+        return kit.names_of_prefix(self._settings.prefix, await self._names())
+
+    async def drop(self, name: str) -> None:
+        """Remove one with all of its rows."""
+        await self._client.rest("DELETE", f"/schema/{quote(_their_name(name))}")
+
     async def _create(self, name: str, collection: Collection) -> Place:
         with contextlib.suppress(CollectionExistsError):
             await self._client.rest(
