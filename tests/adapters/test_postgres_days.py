@@ -13,7 +13,7 @@ from tests.adapters.postgres_stores import keys, opened, own, raw, refused
 from memplane_adapters.conformance.servers import Server
 from memplane_adapters.conformance.stores.fixtures import KeyValues, eventually
 from memplane_adapters.contract import Durability, StoreReason, WriteStatus, reached_of
-from memplane_adapters.postgres.key_value_store import PostgresKeyValueStore
+from memplane_adapters.postgres.key_values.store import PostgresKeyValueStore
 from memplane_adapters.postgres.settings import from_url
 
 __all__ = ["keys", "own"]

@@ -7,7 +7,7 @@ import pytest
 
 from memplane_adapters.contract import Durability, StoreError, StoreReason
 from memplane_adapters.postgres import errors
-from memplane_adapters.postgres.key_value_store import level
+from memplane_adapters.postgres.store import level
 
 R = StoreReason
 

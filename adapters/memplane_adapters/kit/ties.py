@@ -21,18 +21,21 @@ async def cut_ties(
     ask: Callable[[int], Awaitable[Sequence[HitT]]],
     relevance: Callable[[HitT], float],
     rank: Callable[[HitT], RankKey],
+    *,
+    error: float = 0.0,
 ) -> list[HitT]:
     """The best `limit` hits by `rank`, best first.
 
     `ask` returns so many hits of the best scores, fewer only when there are no more. Hits that share
-    the rounded relevance of the last place are all looked at, so that time and place decide.
+    the rounded relevance of the last place are all looked at, so that time and place decide. What is not
+    returned may be better by `error` than the worst that is.
     """
     number = min(limit + _SLACK, max(limit, MOST_ROWS))
     while True:
         hits = sorted(await ask(number), key=rank)
         if len(hits) < number or number >= MOST_ROWS or len(hits) <= limit:
             return hits[:limit]
-        if _rounded(relevance(hits[limit - 1])) > min(_rounded(relevance(hit)) for hit in hits):
+        if _rounded(relevance(hits[limit - 1])) > _rounded(min(map(relevance, hits)) + error):
             return hits[:limit]
         number = min(number * _GROWTH, MOST_ROWS)
 

@@ -1,4 +1,4 @@
-"""PostgreSQL: a database over psycopg."""
+"""PostgreSQL over psycopg: key-values, and vectors by its extension pgvector."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ __all__ = ["ADAPTER", "PostgresSettings"]
 
 
 def connect(settings: PostgresSettings, data_dir: Path) -> Backend:  # noqa: ARG001 (a server keeps it)
-    """The key-value promise. The client library is loaded here."""
-    from memplane_adapters.postgres.key_value_store import PostgresKeyValueStore
+    """Both promises, over the same connections. The client library is loaded here."""
+    from memplane_adapters.postgres.engine import Engine
+    from memplane_adapters.postgres.key_values.store import PostgresKeyValueStore
+    from memplane_adapters.postgres.schema import Layout
+    from memplane_adapters.postgres.vectors.store import PostgresVectorStore
 
-    return Backend(key_value=PostgresKeyValueStore(settings))
+    engine, layout = Engine(settings), Layout(settings.schema)
+    return Backend(
+        vector=PostgresVectorStore(engine, layout, settings),
+        key_value=PostgresKeyValueStore(engine, layout),
+    )
 
 
 async def remove(settings: PostgresSettings, data_dir: Path) -> None:  # noqa: ARG001 (as above)
@@ -44,7 +51,6 @@ ADAPTER = Adapter(
         LocalStore(
             name="postgres",
             url="postgresql://memplane@{host}:{ports[0]}/postgres",
-            vectors=False,
             key_values=True,
             program="postgres",
             starter=(sys.executable, "-m", "memplane_adapters.postgres.local"),

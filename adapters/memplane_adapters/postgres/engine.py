@@ -16,7 +16,8 @@ import math
 import os
 import select
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias, TypeVar
 
 import psycopg
@@ -25,10 +26,13 @@ from psycopg.conninfo import conninfo_to_dict
 from memplane_adapters.contract import StoreError
 from memplane_adapters.kit.errors import closed
 from memplane_adapters.postgres import errors
+from memplane_adapters.postgres.packing import Packed, PackedDumper
 from memplane_adapters.postgres.settings import PostgresSettings
 
 T = TypeVar("T")
 Row: TypeAlias = tuple[Any, ...]
+Preamble: TypeAlias = tuple[bytes, *tuple[object, ...]]
+"""A statement and its arguments."""
 
 _PREPARED_AFTER: Final = 1
 """How often a statement is sent before it is prepared; there are few, and they come again."""
@@ -46,26 +50,52 @@ class Session:
         self._connection = connection
         self.is_late = False
         """Whether its time was over before it answered."""
+        self.preamble: Preamble | None = None
+        """What every transaction begins with, until the connection is given back."""
 
     async def rows(self, statement: bytes, *arguments: object) -> list[Row]:
         """What a statement returns; $1, $2, ... are its arguments."""
-        cursor = self._connection.cursor(binary=True)
-        await cursor.execute(statement, arguments)
-        return await cursor.fetchall()
+        async with self._told(statement, arguments) as cursor:
+            return await cursor.fetchall()
 
     async def run(self, statement: bytes, *arguments: object) -> int:
         """The number of rows that a statement has touched."""
+        async with self._told(statement, arguments) as cursor:
+            return cursor.rowcount
+
+    @asynccontextmanager
+    async def _told(
+        self, statement: bytes, arguments: Sequence[object]
+    ) -> AsyncIterator[psycopg.AsyncCursor[Row]]:
+        """A cursor that has sent a statement; behind the preamble where it begins a transaction.
+
+        What is sent together is one transaction, and one way there and back.
+        """
         cursor = self._connection.cursor(binary=True)
-        await cursor.execute(statement, arguments)
-        return cursor.rowcount
+        if self.preamble is None or not self.is_idle:
+            await cursor.execute(statement, arguments)
+            yield cursor
+            return
+        async with self._connection.pipeline():
+            first = self._connection.cursor(binary=True)
+            await first.execute(self.preamble[0], self.preamble[1:])
+            await cursor.execute(statement, arguments)
+        yield cursor
 
     async def begin(self) -> None:
         """A transaction in which each statement sees what is there when it starts."""
-        await self.run(b"begin")
+        await self._begin(b"begin")
 
     async def begin_snapshot(self) -> None:
         """A transaction that only reads, all of it as it was with the first statement."""
-        await self.run(b"begin isolation level repeatable read, read only")
+        await self._begin(b"begin isolation level repeatable read, read only")
+
+    async def _begin(self, statement: bytes) -> None:
+        preamble, self.preamble = self.preamble, None
+        await self.run(statement)
+        if preamble is not None:
+            await self.run(*preamble)
+            self.preamble = preamble
 
     async def commit(self) -> None:
         await self.run(b"commit")
@@ -114,23 +144,27 @@ class Engine:
         """How many more calls may have a connection; None is closed."""
         self._idle: Final[list[Session]] = []
         self._under_way: Final[set[asyncio.Task[Any]]] = set()
+        self._users: Final[set[object]] = set()
 
-    def open(self) -> None:
-        """Sends nothing."""
+    def open(self, user: object) -> None:
+        """Sends nothing. Who opens it for himself closes it for himself."""
+        self._users.add(user)
         if self._free is None:
             self._free = asyncio.Semaphore(self._settings.connections)
 
-    async def close(self) -> None:
-        """Wait for the calls under way, and close the connections."""
+    async def close(self, user: object) -> None:
+        """With the last user: wait for the calls under way, and close the connections."""
+        self._users.discard(user)
+        if self._users:
+            return
         self._free = None
         if self._under_way:
             await asyncio.wait(self._under_way)
         while self._idle:
             await self._idle.pop().close()
 
-    @property
-    def is_open(self) -> bool:
-        return self._free is not None
+    def is_open(self, user: object) -> bool:
+        return user in self._users
 
     async def call(self, work: Callable[[Session], Awaitable[T]]) -> T:
         """Have work done on a connection. Raises StoreError and nothing else but CancelledError."""
@@ -178,6 +212,7 @@ class Engine:
             raise self._failure(error, session) from error
         finally:
             timer.cancel()
+            session.preamble = None
             if reusable and not session.is_late and session.is_idle:
                 self._idle.append(session)
             else:
@@ -208,6 +243,7 @@ async def _connect(settings: PostgresSettings) -> Session:
         prepare_threshold=_PREPARED_AFTER if settings.prepared_statements else None,
         cursor_factory=psycopg.AsyncRawCursor,
     )
+    connection.adapters.register_dumper(Packed, PackedDumper)
     return Session(connection)
 
 

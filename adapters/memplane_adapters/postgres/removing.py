@@ -10,8 +10,8 @@ from memplane_adapters.postgres.settings import PostgresSettings
 async def remove_all(settings: PostgresSettings) -> None:
     """Remove the schema, if it is one of ours. Raises StoreError."""
     engine = Engine(settings)
-    engine.open()
+    engine.open(remove_all)
     try:
         await engine.call(Layout(settings.schema).drop)
     finally:
-        await engine.close()
+        await engine.close(remove_all)

@@ -1,10 +1,10 @@
-"""The statements on entries by their ids. All SQL that writes is here."""
+"""The statements on rows by their ids. All SQL that writes is here."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
 from memplane_adapters.contract import (
@@ -19,9 +19,15 @@ from memplane_adapters.contract import (
     WriteStatus,
     point_id,
 )
-from memplane_adapters.kit.codec import decode_namespace, encode_fields, encode_namespace
+from memplane_adapters.kit.codec import decode_namespace, encode_namespace
 from memplane_adapters.postgres.engine import Session
+from memplane_adapters.postgres.packing import pack_all, unpack
 from memplane_adapters.postgres.schema import Layout
+from memplane_adapters.postgres.tables import Column, Table
+
+EntryT = TypeVar("EntryT", bound=Entry)
+Encode: TypeAlias = Callable[[EntryT], tuple[object, ...]]
+"""Makes what a table's own columns are sent; raises ValueError, or StoreError, for what cannot be."""
 
 APPLIED: Final = WriteResult(WriteStatus.APPLIED)
 CONFLICT: Final = WriteResult(WriteStatus.CONFLICT)
@@ -43,33 +49,46 @@ def decode_place(place: bytes) -> tuple[tuple[str, ...], str]:
     return decode_namespace(namespace), key.decode()
 
 
-class Rows:
-    """Entries in the tables of one schema."""
+def stored(record: bytes, vector: bytes | None = None) -> Stored:
+    """A row as it is given back."""
+    return Stored(record, None if vector is None else unpack(vector))
 
-    def __init__(self, layout: Layout) -> None:
-        self._put = layout.statement(_PUT)
-        self._put_any = layout.statement(_INSERT + _REPLACE)
-        self._put_first = layout.statement(_INSERT + _KEEP)
-        self._put_next = layout.statement(_UPDATE)
-        self._delete = layout.statement(_DELETE)
-        self._fetch = layout.statement(_FETCH)
-        self._fetch_one = layout.statement(_FETCH_ONE)
 
-    async def get(self, session: Session, addresses: Sequence[Address]) -> list[Stored | None]:
+class Rows(Generic[EntryT]):
+    """The rows of one table."""
+
+    def __init__(self, layout: Layout, table: Table, encode: Encode[EntryT]) -> None:
+        self._encode = encode
+        self._packed = [
+            (number, one.oid) for number, one in enumerate((*_COMMON, *table.columns), 2) if one.oid
+        ]
+        sql = {name: layout.statement(text) for name, text in _statements(table).items()}
+        self._fetch = {False: sql["fetch"], True: sql["fetch whole"]}
+        self._fetch_one = {False: sql["fetch one"], True: sql["fetch one whole"]}
+        self._put, self._delete = sql["put"], sql["delete"]
+        self._put_any, self._put_first = sql["put any"], sql["put first"]
+        self._put_next = sql["put next"]
+
+    async def get(
+        self, session: Session, addresses: Sequence[Address], *, vectors: bool = False
+    ) -> list[Stored | None]:
         """Rows by address; None where there is none."""
         ids = [point_id(address) for address in addresses]
         if len(ids) == 1:
-            rows = await session.rows(self._fetch_one, ids[0])
-            return [Stored(rows[0][0]) if rows else None]
-        found = await self.load(session, ids)
+            rows = await session.rows(self._fetch_one[vectors], ids[0])
+            return [stored(*rows[0]) if rows else None]
+        found = await self.load(session, ids, vectors=vectors)
         return [found.get(one) for one in ids]
 
-    async def load(self, session: Session, ids: Sequence[UUID]) -> dict[UUID, Stored]:
+    async def load(
+        self, session: Session, ids: Sequence[UUID], *, vectors: bool = False
+    ) -> dict[UUID, Stored]:
         """Rows by id, as far as they are there."""
-        return {one: Stored(record) for one, record in await session.rows(self._fetch, list(ids))}
+        rows = await session.rows(self._fetch[vectors], list(ids))
+        return {one: stored(*payload) for one, *payload in rows}
 
     async def put(
-        self, session: Session, writes: Sequence[Write[Entry]], *, atomic: bool
+        self, session: Session, writes: Sequence[Write[EntryT]], *, atomic: bool
     ) -> list[WriteResult]:
         """Write entries in the order of the batch, each if the expected revision is there.
 
@@ -79,8 +98,8 @@ class Rows:
         batch = _Batch()
         for index, write in enumerate(writes):
             try:
-                batch.add(index, *_columns(write))
-            except ValueError as error:  # NaN, an unpaired surrogate, U+0000 in a label
+                batch.add(index, *_columns(write), *self._encode(write.entry))
+            except (ValueError, StoreError) as error:  # NaN, an unpaired surrogate, U+0000
                 results[index] = _refused(write.entry, error)
         if len(writes) == 1 and not results:
             return [await self._put_one(session, *batch.only())]
@@ -88,7 +107,10 @@ class Rows:
             return [results.get(index, NOT_TRIED) for index in range(len(writes))]
 
         async def one_wave(wave: _Wave) -> Mapping[int, WriteResult]:
-            applied = {row[0] for row in await session.rows(self._put, *wave.columns())}
+            columns: list[Any] = wave.columns()
+            for number, oid in self._packed:
+                columns[number] = pack_all(columns[number], oid)
+            applied = {row[0] for row in await session.rows(self._put, *columns)}
             return {index: APPLIED if one in applied else CONFLICT for index, one in wave.indexes()}
 
         results.update(await _carry_out(session, batch, one_wave, atomic=atomic))
@@ -100,9 +122,8 @@ class Rows:
         """As a batch of one, by a plainer statement."""
         if expected:
             # Tenant, kind and place stand in the id.
-            revision, update_time, time, expire_time, _, _, _, fields, record = columns
-            values = (revision, update_time, time, expire_time, fields, record)
-            touched = await session.run(self._put_next, one, expected, *values)
+            changing = (*columns[:_CHANGING], *columns[len(_COMMON) :])
+            touched = await session.run(self._put_next, one, expected, *changing)
         else:
             statement = self._put_any if expected is None else self._put_first
             touched = await session.run(statement, one, *columns)
@@ -193,11 +214,11 @@ async def _carry_out(
     return {index: NOT_TRIED if one is APPLIED else one for index, one in results.items()}
 
 
-def _columns(write: Write[Entry]) -> tuple[UUID, *tuple[object, ...]]:
-    """The row to send; raises ValueError for what cannot be encoded."""
-    entry, address = write.entry, write.entry.address
-    fields = encode_fields(entry.fields)
-    f"{address.tenant}{fields}".encode()
+def _columns(write: Write[Any]) -> tuple[UUID, *tuple[object, ...]]:
+    """What all tables are sent of a row; raises ValueError for what cannot be encoded."""
+    entry: Entry = write.entry
+    address = entry.address
+    address.tenant.encode()
     if "\0" in address.tenant:
         raise ValueError("a tenant holds U+0000")
     return (
@@ -210,12 +231,12 @@ def _columns(write: Write[Entry]) -> tuple[UUID, *tuple[object, ...]]:
         address.tenant,
         address.kind.value,
         encode_place(address.namespace, address.key),
-        fields,
-        entry.record,
     )
 
 
-def _refused(entry: Entry, error: ValueError) -> WriteResult:
+def _refused(entry: Entry, error: ValueError | StoreError) -> WriteResult:
+    if isinstance(error, StoreError):
+        return WriteResult(WriteStatus.FAILED, error)
     refusal = StoreError(StoreReason.PROTOCOL, f"{entry.address} cannot be stored: {error}")
     return WriteResult(WriteStatus.FAILED, refusal)
 
@@ -230,26 +251,85 @@ def _deleted(delete: Delete, *, is_gone: bool | None) -> WriteResult:
 _DONE: Final = frozenset({WriteStatus.APPLIED, WriteStatus.MISSING})
 """What does not undo an atomic batch."""
 
+_COMMON: Final = (
+    *(Column("revision", "bigint"), Column("update_time", "bigint"), Column("time", "bigint")),
+    *(Column("expire_time", "bigint"), Column("tenant", "text"), Column("kind", "text")),
+    Column("place", "bytea"),
+)
+"""What all tables have beside the id."""
+_CHANGING: Final = 4
+"""So many of them may change; the others stand in the id."""
+_WORDS: Final = (
+    *(Column("owner", "bigint"), Column("length", "integer")),
+    *(Column("words", "text", "bigint[]"), Column("times", "text", "smallint[]")),
+)
+"""What is kept of a row's terms, in a table of its own."""
+
+
+def _statements(table: Table) -> dict[str, str]:
+    """The statements that read and write, by name."""
+    columns = (*_COMMON, *table.columns)
+    sent = (*columns, *_WORDS) if table.words else columns
+    changing = (*_COMMON[:_CHANGING], *table.columns)
+    texts = {
+        "put": _PUT.replace("{worded}", _WORDED_TOO if table.words else ""),
+        "put any": _alone(table, _INSERT + _REPLACE, len(columns) + 2),
+        "put first": _alone(table, _INSERT + _KEEP, len(columns) + 2),
+        "put next": _alone(table, _UPDATE, len(changing) + 3),
+        "delete": _DELETE,
+        "fetch": _FETCH.replace("{payload}", table.payload[0]),
+        "fetch whole": _FETCH,
+        "fetch one": _FETCH_ONE.replace("{payload}", table.payload[0]),
+        "fetch one whole": _FETCH_ONE,
+    }
+    filled = {
+        "{table}": table.name,
+        "{reworded}": _REWORDED,
+        "{words}": table.words,
+        "{given}": ", ".join(("id", "expected", *(one.name for one in sent))),
+        "{arrays}": ", ".join(f"${n}::{one.sent}[]" for n, one in enumerate(sent, 3)),
+        "{columns}": ", ".join(one.name for one in columns),
+        "{values}": ", ".join(one.value for one in columns),
+        "{row}": ", ".join(_one_by_one(columns, 2)),
+        "{from_given}": ", ".join(f"{one.name} = given.{one.value}" for one in changing),
+        "{from_excluded}": ", ".join(f"{one.name} = excluded.{one.name}" for one in changing),
+        "{from_arguments}": ", ".join(
+            f"{one.name} = {value}"
+            for one, value in zip(changing, _one_by_one(changing, 3), strict=True)
+        ),
+        "{words_given}": ", ".join(f"given.{one.value}" for one in _WORDS),
+        "{payload}": ", ".join(table.payload),
+    }
+    for mark, value in filled.items():
+        texts = {name: text.replace(mark, value) for name, text in texts.items()}
+    return texts
+
+
+def _alone(table: Table, statement: str, words_from: int) -> str:
+    """A statement that writes one row, and its terms where they are kept."""
+    if not table.words:
+        return statement
+    words = ", ".join(_one_by_one(_WORDS, words_from))
+    return _WITH_WORDS.replace("{statement}", statement).replace("{words_sent}", words)
+
+
+def _one_by_one(columns: Sequence[Column], first: int) -> Iterable[str]:
+    for number, one in enumerate(columns, first):
+        yield f"${number}::{one.sent}::{one.type}" if one.type else f"${number}::{one.sent}"
+
+
 # Rows that are there are locked in the order of their ids before anything is written, so that
 # batches of several callers wait for each other and never in a ring. Then they are compared as they
 # are after the wait. What was made meanwhile by others is met by "on conflict".
 _PUT: Final = """
     with given as (
-        select * from unnest(
-            $1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-            $7::text[], $8::text[], $9::bytea[], $10::text[], $11::bytea[]
-        ) as given (
-            id, expected, revision, update_time, time, expire_time, tenant, kind, place, fields,
-            record
-        )
+        select * from unnest($1::uuid[], $2::bigint[], {arrays}) as given ({given})
     ),
     held as materialized (
-        select id, revision from {schema}.entry where id = any ($1::uuid[]) order by id for update
+        select id, revision from {table} where id = any ($1::uuid[]) order by id for update
     ),
     changed as (
-        update {schema}.entry as entry
-        set revision = given.revision, update_time = given.update_time, time = given.time,
-            expire_time = given.expire_time, fields = given.fields, record = given.record
+        update {table} as entry set {from_given}
         from given join held on held.id = given.id
         where entry.id = given.id and case
             when given.expected is null then given.revision >= held.revision
@@ -258,40 +338,36 @@ _PUT: Final = """
         returning entry.id
     ),
     made as (
-        insert into {schema}.entry as entry
-            (id, revision, update_time, time, expire_time, tenant, kind, place, fields, record)
-        select id, revision, update_time, time, expire_time, tenant, kind, place, fields, record
-        from given
+        insert into {table} as entry (id, {columns})
+        select id, {values} from given
         where expected is null and not exists (select from held where held.id = given.id)
         order by id
-        on conflict (id) do update
-        set revision = excluded.revision, update_time = excluded.update_time,
-            time = excluded.time, expire_time = excluded.expire_time, fields = excluded.fields,
-            record = excluded.record
-        where excluded.revision >= entry.revision
+        on conflict (id) do update set {from_excluded} where excluded.revision >= entry.revision
         returning id
     ),
     made_first as (
-        insert into {schema}.entry
-            (id, revision, update_time, time, expire_time, tenant, kind, place, fields, record)
-        select id, revision, update_time, time, expire_time, tenant, kind, place, fields, record
-        from given
+        insert into {table} (id, {columns})
+        select id, {values} from given
         where expected = 0 and not exists (select from held where held.id = given.id)
         order by id
         on conflict (id) do nothing
         returning id
+    ),
+    applied as (
+        select id from changed union all select id from made union all select id from made_first
     )
-    select id from changed union all select id from made union all select id from made_first
+    {worded}
+    select id from applied
 """
 _DELETE: Final = """
     with given as (
         select * from unnest($1::uuid[], $2::bigint[]) as given (id, expected)
     ),
     held as materialized (
-        select id, revision from {schema}.entry where id = any ($1::uuid[]) order by id for update
+        select id, revision from {table} where id = any ($1::uuid[]) order by id for update
     ),
     gone as (
-        delete from {schema}.entry as entry
+        delete from {table} as entry
         using given join held on held.id = given.id
         where entry.id = given.id and coalesce(given.expected = held.revision, true)
         returning entry.id
@@ -299,22 +375,32 @@ _DELETE: Final = """
     select held.id, gone.id is not null from held left join gone on gone.id = held.id
 """
 _INSERT: Final = """
-    insert into {schema}.entry as entry
-        (id, revision, update_time, time, expire_time, tenant, kind, place, fields, record)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-    on conflict (id) do
+    insert into {table} as entry (id, {columns}) values ($1, {row}) on conflict (id) do
 """
 _KEEP: Final = "nothing"
-_REPLACE: Final = """
-    update
-    set revision = excluded.revision, update_time = excluded.update_time, time = excluded.time,
-        expire_time = excluded.expire_time, fields = excluded.fields, record = excluded.record
-    where excluded.revision >= entry.revision
+_REPLACE: Final = "update set {from_excluded} where excluded.revision >= entry.revision"
+_UPDATE: Final = "update {table} set {from_arguments} where id = $1 and revision = $2"
+
+# The terms of a row are replaced, never deleted here: what another caller wrote while this one waited
+# is met by "on conflict", and a delete would not see it.
+_REWORDED: Final = """
+    on conflict (id) do update
+    set length = excluded.length, words = excluded.words, times = excluded.times
 """
-_UPDATE: Final = """
-    update {schema}.entry
-    set revision = $3, update_time = $4, time = $5, expire_time = $6, fields = $7, record = $8
-    where id = $1 and revision = $2
+_WORDED_TOO: Final = """
+    , worded as (
+        insert into {words} (id, owner, length, words, times)
+        select given.id, {words_given} from given join applied on applied.id = given.id
+        {reworded}
+    )
 """
-_FETCH_ONE: Final = "select record from {schema}.entry where id = $1"
-_FETCH: Final = "select id, record from {schema}.entry where id = any ($1::uuid[])"
+_WITH_WORDS: Final = """
+    with put as ({statement} returning id),
+    worded as (
+        insert into {words} (id, owner, length, words, times) select id, {words_sent} from put
+        {reworded}
+    )
+    select id from put
+"""
+_FETCH_ONE: Final = "select {payload} from {table} where id = $1"
+_FETCH: Final = "select id, {payload} from {table} where id = any ($1::uuid[])"

@@ -12,10 +12,6 @@ from typing import Final
 from memplane_adapters.contract import StoreError, StoreReason
 from memplane_adapters.postgres.engine import Session
 
-HEAD_BYTES: Final = 1000
-"""So much of a place is in the indexes: PostgreSQL takes 2,704 bytes a row there, and a place may be
-longer. What follows is compared in the table."""
-
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         # `id` is the point id; `place` is each label of the namespace in UTF-8 and a zero byte, one
@@ -92,11 +88,15 @@ class Layout:
     async def drop(self, session: Session) -> None:
         """Remove the schema with all that is in it, unless it is not there or not ours."""
         await session.begin()
-        await session.run(_LOCK, f"memplane {self.name}")
+        await self.lock(session)
         if await session.rows(_FIND_LAYOUT, self.name):
             await session.run(self.statement("drop schema {schema} cascade"))
         await session.commit()
         self._is_ready = False
+
+    async def lock(self, session: Session) -> None:
+        """Wait until nobody else changes the schema, and keep others waiting until the commit."""
+        await session.run(_LOCK, f"memplane {self.name}")
 
     async def _version(self, session: Session) -> int | None:
         """The layout that is there; None for none."""
@@ -112,7 +112,7 @@ class Layout:
 
     async def _migrate(self, session: Session) -> int:
         await session.begin()
-        await session.run(_LOCK, f"memplane {self.name}")
+        await self.lock(session)
         version = await self._version(session)
         if version is None:
             await self._begin(session)

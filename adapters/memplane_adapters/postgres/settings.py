@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 _SCHEMA: Final = re.compile(r"(?!pg_)[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
@@ -14,12 +14,15 @@ _OURS: Final[Mapping[str, type]] = {
     "user": str,
     "password": str,
     "schema": str,
+    "index": str,
+    "ef_search": int,
     "ca_file": str,
     "connections": int,
     "prepared_statements": bool,
     "connect_timeout": float,
     "timeout": float,
 }
+_MOST_EF_SEARCH: Final = 1_000
 _SECRET: Final = frozenset({"password", "sslpassword", "passfile"})
 
 
@@ -34,6 +37,11 @@ class PostgresSettings:
     password: str = field(default="", repr=False)
     schema: str = "memplane"
     """Where the tables are, made when it is not there: letters, digits, "-" and "_"."""
+    index: Literal["none", "hnsw"] = "none"
+    """How vectors are found: by looking at all of a scope, which is exact, or by pgvector's HNSW, which
+    may miss some and is faster from some ten thousand memories of a tenant on."""
+    ef_search: int = 100
+    """How far a search by HNSW looks around, 1 to 1000: the larger, the fewer it misses."""
     ca_file: str = ""
     """Certificates to trust; the server's must then be one of theirs, for its own name."""
     connections: int = 10
@@ -59,6 +67,8 @@ class PostgresSettings:
             raise ValueError(
                 'schema should be 1 to 63 letters, digits, "-" or "_", and not begin with "pg_"'
             )
+        if not 1 <= self.ef_search <= _MOST_EF_SEARCH:
+            raise ValueError(f"ef_search should be 1 to {_MOST_EF_SEARCH}")
         if self.connections < 1:
             raise ValueError("connections should be at least 1")
         if self.connect_timeout <= 0 or self.timeout <= 0:

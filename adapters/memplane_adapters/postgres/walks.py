@@ -6,17 +6,17 @@ same statements serve all scopes, so that few are prepared.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from memplane_adapters.contract import Cursor, Order, Scope
 from memplane_adapters.kit.codec import after_prefix, encode_namespace
 from memplane_adapters.postgres.rows import encode_place
-from memplane_adapters.postgres.schema import HEAD_BYTES
+from memplane_adapters.postgres.tables import HEAD_BYTES, Table
 
 _END: Final = b"\xff"
 """Behind every place: no UTF-8 has this byte."""
-_HEAD: Final = f"substr(place, 1, {HEAD_BYTES})"
 
 
 class Arguments(list[object]):
@@ -27,10 +27,20 @@ class Arguments(list[object]):
         return f"${len(self)}"
 
 
+Condition: TypeAlias = Callable[[Arguments], str]
+"""A part of a statement that says whether a row is meant."""
+
+
+def always(arguments: Arguments) -> str:  # noqa: ARG001 (it takes none)
+    """Every row is."""
+    return "true"
+
+
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """Rows that a scope shows, in order, behind a cursor."""
+    """Rows of a table that a scope shows, in order, behind a cursor."""
 
+    table: Table
     scope: Scope
     order: Order = Order.PLACE
     descending: bool = False
@@ -38,6 +48,8 @@ class Walk:
     """Whether to look at all rows of the scope and sort them, instead of walking down an index of
     the whole tenant until they have come."""
     max_revision: int = 2**63 - 1
+    condition: Condition = always
+    """What is true of all of them."""
 
     def statement(
         self, arguments: Arguments, columns: str, after: Cursor | None, limit: int
@@ -87,15 +99,17 @@ class _Part(NamedTuple):
     def between(self, lower: bytes, upper: bytes, condition: str = "true") -> str:
         """The rows between two places that meet a condition."""
         walk = self.walk
-        inside = rows_inside(self.arguments, walk.scope, lower, upper)
+        head = walk.table.head
+        inside = rows_inside(self.arguments, walk.table, walk.scope, lower, upper)
         inside += f" and revision <= {self.arguments.name(walk.max_revision)}"
-        source = "{schema}.entry"
+        inside += f" and {walk.condition(self.arguments)}"
+        source = walk.table.name
         if walk.few or walk.scope.expired:  # few have, and an index knows them
             source, inside = _FEW.format(source=source, inside=inside), "true"
         if walk.order is Order.PLACE:
-            order = f"{_HEAD} {walk.way}, place {walk.way}"
+            order = f"{head} {walk.way}, place {walk.way}"
         else:
-            order = f"{walk.value} {walk.way}, {_HEAD}, place"
+            order = f"{walk.value} {walk.way}, {head}, place"
         return _ROWS.format(
             columns=self.columns,
             value=walk.value,
@@ -115,13 +129,15 @@ def bounds(scope: Scope) -> tuple[bytes, bytes]:
     return prefix, after_prefix(prefix) if prefix else _END
 
 
-def rows_inside(arguments: Arguments, scope: Scope, lower: bytes, upper: bytes) -> str:
+def rows_inside(
+    arguments: Arguments, table: Table, scope: Scope, lower: bytes, upper: bytes
+) -> str:
     """The condition for rows of a scope between two places that are there."""
-    name = arguments.name
+    name, head = arguments.name, table.head
     there = "expire_time <= {}" if scope.expired else "(expire_time is null or expire_time > {})"
     return (
         f"tenant = {name(scope.tenant)} and kind = {name(scope.kind.value)}"
-        f" and {_HEAD} >= {name(lower[:HEAD_BYTES])} and {_HEAD} <= {name(upper[:HEAD_BYTES])}"
+        f" and {head} >= {name(lower[:HEAD_BYTES])} and {head} <= {name(upper[:HEAD_BYTES])}"
         f" and place > {name(lower)} and place < {name(upper)}"
         f" and {there.format(name(scope.alive_at))}"
     )
