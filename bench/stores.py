@@ -25,7 +25,7 @@ from memplane_adapters.conformance.servers import (
 )
 from memplane_adapters.contract import Adapter, LocalStore
 from memplane_gateway.config import installed
-from memplane_gateway.config.stores import EMBEDDED, AdapterError, find_adapter
+from memplane_gateway.config.stores import EMBEDDED, AdapterError, find_adapter, own_name
 
 __all__ = [
     "ALL",
@@ -77,8 +77,9 @@ class Place:
 
 
 def known() -> tuple[str, ...]:
-    """The adapters that are installed, by name; nothing is loaded."""
-    return tuple(sorted(installed(), key=lambda name: (name != EMBEDDED, name)))
+    """The adapters that are installed, by name; each once."""
+    names = set(map(own_name, installed()))
+    return tuple(sorted(names, key=lambda name: (name != EMBEDDED, name)))
 
 
 def at_hand(names: Sequence[str], keeps: Keeps = "vectors") -> tuple[list[str], list[str]]:

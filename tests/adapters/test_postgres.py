@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.thorough import THOROUGH
+
 from memplane_adapters.conformance.local_stores import Servers, choices
 from memplane_adapters.conformance.stores import *  # noqa: F403 (the cases)
 from memplane_adapters.conformance.stores import BackendFactory
+
+RANDOM_FILTERS = 2000 if THOROUGH else 300  # and 800 through the gateway
 
 
 @pytest.fixture

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -18,9 +19,10 @@ from memplane_adapters.conformance.servers import (
     given,
     launcher_for,
     must_be_at_hand,
+    without_vectors,
 )
 from memplane_adapters.conformance.stores.fixtures import Configured
-from memplane_adapters.contract import Adapter, Kind, LocalStore
+from memplane_adapters.contract import Adapter, Backend, Kind, LocalStore
 from memplane_gateway.config import Settings, installed
 from memplane_gateway.config.stores import EMBEDDED, AdapterError, find_adapter, make_store
 
@@ -105,6 +107,8 @@ class Choice:
     def backend_factory(self, servers: Servers, directory: Path) -> Configured:
         """Makes backends over one store that is empty at first, for the store-level suite."""
         adapter, keys = self.keys(servers, directory)
+        if Kind.SEMANTIC not in self.kinds:
+            adapter = _without_vectors(adapter)
         return Configured(adapter, make_store(adapter.name, keys).settings, directory)
 
     def arranged(self, settings: Settings, servers: Servers) -> Settings:
@@ -135,7 +139,8 @@ def choices() -> tuple[Choice, ...]:
             missed = bool(os.environ.get("CI"))
             found.append(Choice(name, problem=f"{error}. {error.suggestion}", missed=missed))
         else:
-            found += [_choice(adapter, store) for store in adapter.local]
+            if adapter.name == name:  # and not another name for it
+                found += [_choice(adapter, store) for store in adapter.local]
     return tuple(found)
 
 
@@ -149,6 +154,15 @@ def at_hand(adapter: str = "", *, vectors: bool = False) -> list[Choice]:
     ]
 
 
+def _without_vectors(adapter: Adapter) -> Adapter:
+    """An adapter of which the one promise is not to be tried here."""
+
+    def connect(settings: Any, directory: Path) -> Backend:
+        return replace(adapter.connect(settings, directory), vector=None)
+
+    return replace(adapter, connect=connect)
+
+
 def _choice(adapter: Adapter, store: LocalStore) -> Choice:
     problem = ""
     if store.program and not given(store):
@@ -156,6 +170,8 @@ def _choice(adapter: Adapter, store: LocalStore) -> Choice:
             launcher_for(store)
         except NotAtHandError as error:
             problem = str(error)
+            with contextlib.suppress(NotAtHandError):
+                return Choice(store.name, adapter, without_vectors(store))
     missed = bool(problem) and must_be_at_hand(store)
     return Choice(store.name, adapter, store, problem, missed)
 

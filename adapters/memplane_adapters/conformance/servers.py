@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import glob
 import http.client
 import os
 import random
@@ -21,7 +22,7 @@ import time
 import urllib.parse
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -287,19 +288,28 @@ def given(store: LocalStore, environ: Mapping[str, str] = os.environ) -> str:
 def launcher_for(store: LocalStore) -> Launcher:
     """How a server of this sort can be run here. Raises NotAtHandError."""
     assert store.program, f"{store.name} is in process"
-    for path in (os.environ.get("PATH", os.defpath), os.pathsep.join(_tool_directories())):
-        found = shutil.which(store.program, path=path)
-        if found is not None:
+    for found in _programs(store.program):
+        if not store.vectors or _brings(store, found):
             return Program(found)
     if store.image:
         engine = _engine()
         if engine is not None:
             return Container(engine, f"memplane-{uuid.uuid4().hex}")
     variable = f"{store.variable} is not set, " if store.variable else ""
+    lacking = f" that brings {' or '.join(store.brings)}" if store.brings and store.vectors else ""
     raise NotAtHandError(
-        f"no server for {store.name}: {variable}there is no program {store.program} on the PATH or"
-        f" in .tools/servers ({_word(store)}), and no container engine that answers"
+        f"no server for {store.name}: {variable}there is no program {store.program}{lacking} on the"
+        f" PATH or in .tools/servers ({_word(store)}), and no container engine that answers"
     )
+
+
+def without_vectors(store: LocalStore) -> LocalStore:
+    """The same where a program is at hand that can keep key-values alone. Raises NotAtHandError."""
+    if not (store.vectors and store.key_values and store.brings):
+        raise NotAtHandError(f"{store.name} keeps vectors, or nothing")
+    less = replace(store, vectors=False)
+    launcher_for(less)
+    return less
 
 
 def must_be_at_hand(store: LocalStore) -> bool:
@@ -345,6 +355,20 @@ def _tool_directories() -> list[str]:
     if project is None:
         return []
     return [str(path) for path in sorted(project.glob(".tools/servers/*/bin"))]
+
+
+def _programs(name: str) -> Iterator[str]:
+    """Every program of that name: those on the PATH, then those of .tools/servers."""
+    path = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    for directory in dict.fromkeys((*path, *_tool_directories())):
+        found = shutil.which(name, path=directory) if directory else None
+        if found is not None:
+            yield found
+
+
+def _brings(store: LocalStore, program: str) -> bool:
+    own = Path(program).resolve().parent
+    return not store.brings or any(glob.glob(str(own / pattern)) for pattern in store.brings)
 
 
 @functools.cache

@@ -43,6 +43,10 @@ class LocalStore:
     """Whether it keeps key-values: PROCEDURAL memories."""
     program: str = ""
     """The program that serves it, looked for on the PATH; empty is in process."""
+    brings: tuple[str, ...] = ()
+    """What keeps vectors is not in the program itself: one of these must be there, patterns of files as
+    seen from the program's own directory (links followed). A program without keeps key-values alone,
+    and is taken when there is no other."""
     arguments: tuple[str, ...] = ()
     starter: tuple[str, ...] = ()
     """What is run in its place, with its path and then the arguments behind it: something that makes

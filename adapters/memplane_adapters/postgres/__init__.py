@@ -53,6 +53,8 @@ ADAPTER = Adapter(
             url="postgresql://memplane@{host}:{ports[0]}/postgres",
             key_values=True,
             program="postgres",
+            # Where the makers of packages put pgvector: theirs is not in PostgreSQL's own.
+            brings=("../lib*/vector.*", "../lib*/*/vector.*"),
             starter=(sys.executable, "-m", "memplane_adapters.postgres.local"),
             arguments=("{directory}", "{host}", "{ports[0]}"),
             # While it starts it takes connections, too, and refuses whoever wants to log in.

@@ -115,9 +115,11 @@ def keepers() -> tuple[list[str], list[str]]:
     found = []
     for name in sorted(installed(), key=lambda name: (name != EMBEDDED, name)):
         try:
-            found.append(Vendor(name, load_adapter(name), {}))
+            adapter = load_adapter(name)
         except AdapterError:
             continue  # of another package, which is not whole
+        if adapter.name == name:  # and not another name for it
+            found.append(Vendor(name, adapter, {}))
     vectors = [each.name for each in found if each.vectors]
     return vectors, [each.name for each in found if each.key_values]
 
@@ -125,7 +127,7 @@ def keepers() -> tuple[list[str], list[str]]:
 def _known(name: str) -> str:
     """The name of an adapter, for its own or another one that people use."""
     if name in installed():
-        return name
+        return load_adapter(name).name
     for each in installed():
         try:
             if name in load_adapter(each).aliases:

@@ -64,7 +64,7 @@ class StoreSettingsError(Exception):
 
 @functools.cache
 def installed() -> Mapping[str, EntryPoint]:
-    """Every adapter that is installed, by name; nothing is loaded."""
+    """Every adapter that is installed, by name; nothing is loaded. One may have several names."""
     found: dict[str, EntryPoint] = {}
     for entry in entry_points(group=GROUP):
         found.setdefault(entry.name, entry)
@@ -79,7 +79,7 @@ def find_adapter(name: str) -> Adapter:
     """
     adapter = load_adapter(name)
     if missing := lacking(adapter):
-        raise _without(name, missing[0])
+        raise _without(adapter.name, missing[0])
     return adapter
 
 
@@ -120,6 +120,14 @@ def load_adapter(name: str) -> Adapter:
     return adapter
 
 
+def own_name(name: str) -> str:
+    """The name that an adapter gives itself; one that cannot be imported is known by that name."""
+    try:
+        return load_adapter(name).name
+    except AdapterError:
+        return name
+
+
 def make_store(name: str, keys: Mapping[str, object]) -> StoreSettings:
     """Checks the keys of a store (without `adapter`) against its adapter.
 
@@ -129,7 +137,7 @@ def make_store(name: str, keys: Mapping[str, object]) -> StoreSettings:
     """
     adapter = find_adapter(name)
     settings = check_keys(adapter.settings, keys, f'adapter "{name}"')
-    return StoreSettings(adapter=name, settings=settings, place=adapter.place)
+    return StoreSettings(adapter=adapter.name, settings=settings, place=adapter.place)
 
 
 def check_keys(cls: type, keys: Mapping[str, object], owner: str) -> Any:

@@ -9,6 +9,7 @@ from memplane_adapters.conformance.local_stores import Choice, absent, choices
 from memplane_adapters.conformance.memories import helpers, test_keys
 from memplane_adapters.conformance.stores import test_values
 from memplane_gateway.config import installed
+from memplane_gateway.config.stores import own_name
 
 
 def test_every_file_of_cases_is_run_here() -> None:
@@ -29,5 +30,6 @@ def test_every_store_is_run_here(choice: Choice) -> None:
 
 
 def test_every_adapter_declares_a_store() -> None:
-    unknown = installed().keys() - {choice.adapter_name for choice in choices()}
+    names = set(map(own_name, installed()))
+    unknown = names - {choice.adapter_name for choice in choices()}
     assert not unknown, "declare `local` of the Adapter, so that the suite can run on it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import inspect
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -305,7 +306,8 @@ async def backend(
     _skip_what_is_not_kept(request, made)
     if made.vector is not None:
         await made.vector.open()
-        await made.vector.ensure(COLLECTION)
+        if not _is_about_key_values(request):
+            await made.vector.ensure(COLLECTION)
     if made.key_value is not None:
         await made.key_value.open()
     yield made
@@ -322,6 +324,14 @@ def _skip_what_is_not_kept(request: pytest.FixtureRequest, made: Backend) -> Non
         pytest.skip("the store keeps no points")
     if "key_values" in asked and made.key_value is None:
         pytest.skip("the store keeps no key-values")
+
+
+def _is_about_key_values(request: pytest.FixtureRequest) -> bool:
+    """Whether a case has to do with no vectors: it may run where there can be none."""
+    params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    own = inspect.signature(request.function).parameters.keys()
+    asked = {*own, params.get("subject")}
+    return "key_values" in asked and not asked & {"points", "backend"}
 
 
 @pytest.fixture
