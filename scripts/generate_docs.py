@@ -1,20 +1,21 @@
-"""Writes the parts of the docs that are made from code: the capability table in the README."""
+"""Writes the parts of the docs that are made from code: what stores can do, and all limits."""
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
 
 from memplane_adapters.contract import Adapter, Capabilities, Op, Pushdown
+from memplane_gateway import limits
 from memplane_gateway.memory.write.leases import coordinated
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 README: Final = ROOT / "README.md"
-BEGIN: Final = "<!-- capabilities: begin -->\n"
-END: Final = "<!-- capabilities: end -->\n"
+CONTRACT: Final = ROOT / "docs" / "contract.md"
 
 FACTS: Final = {
     "VECTOR search": "vector",
@@ -28,6 +29,23 @@ FACTS: Final = {
     "reads see writes at once": "read_your_writes",
     "atomic batches": "atomic",
 }
+LIMITS: Final = {
+    "most bytes of a memory": "max_item_bytes",
+    "most bytes of a memory beside its vectors": "max_metadata_bytes",
+    "most dimensions of a vector": "max_dimension",
+    "items in a call, the gateway splits": "max_batch_items",
+    "bytes in a call, the gateway splits": "max_batch_bytes",
+}
+UNITS: Final = {
+    "items": "items",
+    "labels": "labels",
+    "bytes": "bytes (text as UTF-8)",
+    "depth": "levels",
+    "dimensions": "numbers",
+    "conditions": "conditions",
+    "operands": "values",
+}
+"""By the last word of a limit's name."""
 
 
 def columns() -> dict[str, Capabilities]:
@@ -80,29 +98,47 @@ def table() -> str:
             *(", ".join(level.name for level in c.durability) for c in stores.values()),
         ]
     )
-    rows.append(
-        [
-            "most of a memory beside its vectors",
-            *(
-                f"{c.max_metadata_bytes:,} bytes" if c.max_metadata_bytes else ""
-                for c in stores.values()
-            ),
-        ]
-    )
+    for title, name in LIMITS.items():
+        rows.append([title, *(_most(getattr(c, name)) for c in stores.values())])
+    return markdown(rows)
+
+
+def _most(limit: int) -> str:
+    """A limit as people write it; 0 is none."""
+    mib, rest = divmod(limit, 2**20)
+    return "-" if limit == 0 else f"{limit:,}" if rest else f"{mib} MiB"
+
+
+def contract_limits() -> str:
+    """The limits of the contract as Markdown."""
+    rows = [["limit", "at most", "of"], ["---", "---", "---"]]
+    for name, most in limits.SHOWN.items():
+        rows.append([f"`{name}`", f"{most:,}", UNITS[name.rpartition("_")[2]]])
+    return markdown(rows)
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
+def publish(page: Path, name: str, made: str) -> None:
+    """Writes a part of a page between its marks."""
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
+    text = page.read_text(encoding="utf-8")
+    before, has_begin, rest = text.partition(begin)
+    _, has_end, after = rest.partition(end)
+    if not has_begin or not has_end:
+        sys.exit(f"{page.name} has lost its marks {begin.strip()} and {end.strip()}")
+    whole = f"{before}{begin}\n{made}\n{end}{after}"
+    if whole != text:
+        page.write_text(whole, encoding="utf-8")
+
+
 def main() -> int:
-    """Writes the table between its marks."""
-    text = README.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        print(f"README.md has lost its marks {BEGIN.strip()} and {END.strip()}", file=sys.stderr)
-        return 1
-    made = f"{before}{begin}\n{table()}\n{end}{after}"
-    if made != text:
-        README.write_text(made, encoding="utf-8")
+    """Writes the parts."""
+    publish(README, "capabilities", table())
+    publish(CONTRACT, "limits", contract_limits())
     return 0
 
 

@@ -184,6 +184,7 @@ class RouteMaker:
                 f"routes.{kind.value}.search: the store {route.store!r} has no {search.value} "
                 "search"
             )
+        self._fits(kind, route, embedder.identity.dimension, store.capabilities.max_dimension)
         outbox = self._outbox(kind, route)
         return Route(
             kind,
@@ -207,6 +208,15 @@ class RouteMaker:
             if needs_leases(store.capabilities)
             else None,
         )
+
+    def _fits(self, kind: Kind, route: RouteSettings, dimension: int, most: int) -> None:
+        """Raises StartError when the vectors of a route are longer than its store takes; 0: any."""
+        if 0 < most < dimension:
+            raise StartError(
+                f"routes.{kind.value}.embedder: the vectors of {route.embedder!r} have {dimension} "
+                f"dimensions, but the store {route.store!r} takes at most {most}: name another "
+                "store, or an embedder with fewer"
+            )
 
     def _looked_up(self, route: ProceduralRouteSettings) -> Route:
         kind, name = Kind.PROCEDURAL, route.store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from memplane_adapters.contract import (
 )
 from memplane_adapters.contract import Kind as StoreKind
 from memplane_adapters.embedded import ADAPTER, EmbeddedSettings
+from memplane_adapters.embedded.vector_store import CAPABILITIES as EMBEDDED_VECTORS
 from memplane_gateway import routes
 from memplane_gateway.config import Settings, StoreSettings
 from memplane_gateway.routes import Route
@@ -324,6 +325,22 @@ async def test_a_store_that_cannot_be_opened_as_it_is_set_up_is_a_wrong_configur
     with pytest.raises(StartError, match="no such directory") as caught:
         await gateway.start()
     assert caught.value.exit_code == 78
+
+
+async def test_vectors_that_are_too_long_for_the_store_are_a_wrong_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(EMBEDDED_VECTORS, max_dimension=511)
+    monkeypatch.setattr(Remote, "capabilities", small, raising=False)
+    gateway = Gateway(settings_with(tmp_path, Server()))
+    said = r"routes\.semantic\.embedder: .*'hash' have 512 .*'remote' takes at most 511"
+    with pytest.raises(StartError, match=said) as caught:
+        await gateway.start()
+    assert caught.value.exit_code == 78
+    await gateway.stop(grace=0)
+    monkeypatch.setattr(Remote, "capabilities", replace(small, max_dimension=512))
+    async with started(settings_with(tmp_path, Server())) as (client, _):
+        assert (await client.capabilities())[Kind.SEMANTIC].max_dimension == 512
 
 
 def _serves(route: Route) -> bool:

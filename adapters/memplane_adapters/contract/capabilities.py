@@ -91,7 +91,8 @@ class Capabilities:
     isolation: str = ""
     """How tenants are kept apart, in a word."""
     max_batch_items: int = 0
-    """Most items in a call of upsert, put, fetch, get or delete; the gateway splits."""
+    """Most items in a call of upsert, put, fetch, get or delete; the gateway splits, but for an atomic
+    batch, which comes as one whatever its size."""
     max_batch_bytes: int = 0
     """Most bytes of the items of one write, as the gateway holds them (record, float32 vector, text,
     terms, fields): to be declared with room for how they are written on the wire. The gateway
@@ -102,6 +103,7 @@ class Capabilities:
     """Most bytes that an item may have beside its vector, as `metadata_bytes` counts them, which is
     no less than what the adapter writes; a put that has more is refused before anything is done."""
     max_dimension: int = 0
+    """Most numbers in a vector; the gateway does not start with an embedder that makes longer ones."""
 
     @property
     def hybrid(self) -> bool:

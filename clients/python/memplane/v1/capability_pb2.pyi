@@ -132,13 +132,23 @@ class Capabilities(_message.Message):
     isolation: _builtins.str
     """How the store keeps tenants apart, in words, for example "column"."""
     max_batch_items: _builtins.int
-    """Most items in one call to the store; 0 means no limit. The gateway splits."""
+    """Most items in one call to the store; 0 means no limit. The gateway splits,
+    but for an atomic call, which it sends as one.
+    """
     max_batch_bytes: _builtins.int
-    """Most bytes in one call to the store; 0 means no limit. The gateway splits."""
+    """Most bytes of the items in one call to the store, counted as in
+    max_item_bytes; 0 means no limit. The gateway splits, as for items.
+    """
     max_item_bytes: _builtins.int
-    """Most bytes of one item; 0 means no limit of the store's own."""
+    """Most bytes of one memory as it is stored: record, vector, text, words and
+    fields; 0 means no limit of the store's own. A larger one is refused before
+    it is written (INVALID_ARGUMENT, ITEM_TOO_LARGE, with limit_bytes and
+    actual_bytes).
+    """
     max_dimension: _builtins.int
-    """Most dimensions of a vector; 0 means no limit of the store's own."""
+    """Most numbers in a vector; 0 means no limit of the store's own. The gateway
+    does not start with an embedder whose vectors are longer.
+    """
     max_metadata_bytes: _builtins.int
     """Most bytes of a memory beside its vectors, as the gateway counts them: text,
     attributes, value and all else as the store's JSON. A put that has more is
