@@ -196,6 +196,15 @@ def test_case_and_composition_do_not_matter(text: str) -> None:
         assert analyzer.terms(unicodedata.normalize("NFD", text)) == terms
 
 
+@pytest.mark.parametrize("algorithm", stems.algorithms())
+def test_numbers_are_their_own_stems(algorithm: str) -> None:
+    """So none of the algorithms has to be asked."""
+    made = stems._class_of(algorithm)()
+    for number in ("0", "7", "11", "2026", "000", "999999999999", "10" * 20):
+        assert made.stemWord(number) == number
+        assert stems.stem(algorithm, number) == number
+
+
 def test_the_same_in_every_process_and_thread() -> None:
     text = "Running skies, naïve cafés and 黒猫 don't matter: Möglichkeiten " * 3
     languages = ("english", "german", "none", "arabic")
@@ -214,6 +223,6 @@ def test_the_same_in_every_process_and_thread() -> None:
         assert json.loads(output) == expected
     words = [f"word{number}ing relationships{number}" for number in range(500)]
     one_by_one = [ENGLISH.terms(word) for word in words]
-    stems.stem.cache_clear()
+    stems._stemmed.cache_clear()
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(ENGLISH.terms, words)) == one_by_one

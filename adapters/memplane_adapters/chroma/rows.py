@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from memplane_adapters.chroma import errors
 from memplane_adapters.chroma.filters import EXPIRE_TIME, TOKENS, number_key, scope_tokens
@@ -57,6 +58,8 @@ class Outline:
     update_time: int
 
 
+# A write makes it several times: to look what is there, and to replace it.
+@lru_cache(maxsize=4_096)
 def row_id(address: Address) -> str:
     """The id of a memory's head point."""
     return str(point_id(address))
@@ -84,7 +87,7 @@ def encode(point: Point, dimension: int) -> Row:
         id=row_id(address),
         embedding=vector.tolist(),
         metadata=metadata,
-        document=json.dumps(outline, ensure_ascii=False),
+        document=orjson.dumps(outline).decode(),
         uri=_URI + base64.b64encode(point.record).decode(),
     )
 
@@ -150,7 +153,7 @@ def decode_record(uri: object) -> bytes:
 def decode_outline(document: object) -> Outline:
     """Where a row stands. Raises PROTOCOL."""
     try:
-        _, namespace, key, time, update_time = json.loads(document)  # type: ignore[arg-type]
+        _, namespace, key, time, update_time = orjson.loads(document)  # type: ignore[arg-type]
         return Outline(tuple(namespace), key, time, update_time)
     except (TypeError, ValueError) as error:
         raise errors.malformed("a row of Chroma does not say where it stands") from error

@@ -7,6 +7,7 @@ namespace. A digest covers tenant, kind and labels, each with its length, so no 
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from memplane_adapters.contract import Address, Scope
 
@@ -29,6 +30,8 @@ def scope_digest(scope: Scope) -> str:
     return _digest(scope.tenant, scope.kind, scope.namespace, exact=scope.exact)
 
 
+# The rows of a batch share their labels, mostly.
+@lru_cache(maxsize=4_096)
 def _digest(tenant: str, kind: str, labels: tuple[str, ...], *, exact: bool) -> str:
     hashed = hashlib.blake2b(b"exact" if exact else b"prefix", digest_size=16)
     for part in (tenant, kind, *labels):

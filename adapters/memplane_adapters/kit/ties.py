@@ -12,7 +12,8 @@ HitT = TypeVar("HitT")
 MOST_ROWS: Final = 10_000
 """More hits than these are not asked for; where more of them tie, the store's own order decides."""
 
-_SLACK: Final = 8
+_SLACK: Final = 2
+"""Ties at the limit are rare, and each row more is read by the store: one shows that there is none."""
 _GROWTH: Final = 4
 
 

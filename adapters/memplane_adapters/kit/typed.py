@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from memplane_adapters.contract import Fields, Value, instant
@@ -42,6 +43,11 @@ _ESCAPED: Final = str.maketrans({mark: f"\\{mark}" for mark in ".=?~#\\"})
 
 def path_name(path: Sequence[str]) -> str:
     """A path as one string; no two paths share one."""
+    return _joined(tuple(path))
+
+
+@lru_cache(maxsize=4_096)
+def _joined(path: tuple[str, ...]) -> str:
     return ".".join(name.translate(_ESCAPED) for name in path)
 
 

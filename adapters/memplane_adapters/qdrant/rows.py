@@ -21,6 +21,7 @@ import binascii
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -81,6 +82,8 @@ class Version:
         return write == self.write or write in self.before
 
 
+# A conditional write makes it several times: to look what is there, to write, and to read it again.
+@lru_cache(maxsize=4_096)
 def id_of(address: Address) -> str:
     """The id of an address's point."""
     return str(point_id(address))

@@ -34,9 +34,14 @@ def _class_of(algorithm: str) -> Any:
     return getattr(module, "".join(map(str.capitalize, algorithm.split("_"))) + "Stemmer")
 
 
-@lru_cache(maxsize=65_536)
 def stem(algorithm: str, word: str) -> str:
     """The stem of a word; never empty. Callable from any thread."""
+    # Numbers have no endings, and there are more of them than a cache of words should hold.
+    return word if word.isascii() and word.isdigit() else _stemmed(algorithm, word)
+
+
+@lru_cache(maxsize=65_536)
+def _stemmed(algorithm: str, word: str) -> str:
     # A stemmer holds the word that it works on, so each word gets one of its own.
     made: str = _class_of(algorithm)().stemWord(word)
     return made or word
