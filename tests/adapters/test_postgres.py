@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from tests.thorough import THOROUGH
 
 from memplane_adapters.conformance.local_stores import Servers, choices

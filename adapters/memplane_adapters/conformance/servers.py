@@ -368,7 +368,7 @@ def _programs(name: str) -> Iterator[str]:
 
 def _brings(store: LocalStore, program: str) -> bool:
     own = Path(program).resolve().parent
-    return not store.brings or any(glob.glob(str(own / pattern)) for pattern in store.brings)
+    return not store.brings or any(glob.glob(str(own / pattern)) for pattern in store.brings)  # noqa: PTH207 (goes up)
 
 
 @functools.cache
