@@ -137,9 +137,10 @@ class Client:
         answer = await self._call("Aggregate", request)
         return cast("aggregate_pb2.AggregateReply", answer)
 
-    async def tenants(self, collection: str) -> list[str]:
-        """The names of the tenants of a collection."""
-        request = tenants_pb2.TenantsGetRequest(collection=collection)
+    async def tenants(self, collection: str, *names: str) -> list[str]:
+        """The names of the tenants of a collection; with names those of them that are there."""
+        asked = tenants_pb2.TenantNames(values=names) if names else None
+        request = tenants_pb2.TenantsGetRequest(collection=collection, names=asked)
         answer = await self._call("TenantsGet", request)
         return [tenant.name for tenant in cast("tenants_pb2.TenantsGetReply", answer).tenants]
 

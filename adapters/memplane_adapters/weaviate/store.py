@@ -132,6 +132,10 @@ class WeaviateVectorStore:
         written: dict[Door, dict[str, Address]] = {}
         for address, (_, made) in fitting.items():
             written.setdefault((made.collection, made.tenant), {})[made.uuid] = address
+        # A server that misses a collection makes one of what it is sent (auto schema): a write asks
+        # first whether it is there.
+        for collection, tenant in written:
+            await self._client.tenants(collection, tenant)
         try:
             async with self._gates.writing(written):
                 answer = await self._client.write(request)
