@@ -131,14 +131,11 @@ async def test_a_walk_that_leaps_takes_one_outline() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_walk_longer_than_what_is_kept_takes_more_outlines(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(walks, "KEPT_SPOTS", 100)
+async def test_a_walk_longer_than_what_is_kept_takes_more_outlines() -> None:
     rows = Rows(range(450))
     for descending in (False, True):
         for order in Order:
-            found = await rows.walk(Walks(), order=order, descending=descending, limit=7)
+            found = await rows.walk(Walks(kept=100), order=order, descending=descending, limit=7)
             assert found == rows.right(order, descending=descending)
 
 

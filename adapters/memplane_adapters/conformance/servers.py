@@ -84,6 +84,7 @@ class Container:
         """As of a program."""
         published = zip(ports, placed.image_ports, strict=True)
         options = [f"--publish={HOST}:{ours}:{theirs}" for ours, theirs in published]
+        options += [f"--env={name}={value}" for name, value in placed.image_environ.items()]
         options += [f"--volume={self.name}:{placed.image_directory}", f"--name={self.name}"]
         return [self.engine, "run", "--rm", *options, placed.image]
 

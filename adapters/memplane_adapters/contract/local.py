@@ -69,6 +69,8 @@ class LocalStore:
     """Where the image listens, in the order of `ports`."""
     image_directory: str = ""
     """Where the image keeps its data."""
+    image_environ: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What its environment has beside the image's own."""
 
     @property
     def nature(self) -> Nature:

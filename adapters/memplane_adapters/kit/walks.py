@@ -56,8 +56,14 @@ walking by time, has another value now."""
 class Walks:
     """The walks of one store."""
 
-    def __init__(self, now: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
+    def __init__(
+        self,
+        now: Callable[[], int] = lambda: time.time_ns() // 1000,
+        kept: int = KEPT_SPOTS,
+    ) -> None:
+        """Holds so many places of an outline, where a store can give the next ones alone."""
         self._now = now
+        self._kept = kept
         self._places: OrderedDict[tuple[object, ...], _PlaceWalk] = OrderedDict()
         self._widths: OrderedDict[tuple[object, ...], int] = OrderedDict()
         self._beginning: list[tuple[Scan, list[Spot]]] = []
@@ -87,7 +93,7 @@ class Walks:
         while True:
             low, high = _window(scan, width, self._now())
             whole = low is None if scan.descending else high is None
-            spots, more = await _sorted(scan, outline(low, high))
+            spots, more = await _sorted(scan, outline(low, high), self._kept)
             if len(spots) > scan.limit or more or whole:
                 break
             width *= _WINDOW_GROWTH
@@ -116,7 +122,7 @@ class Walks:
         beginning = (scan, missed)
         self._beginning.append(beginning)
         try:
-            spots, more = await _sorted(scan, outline(None, None))
+            spots, more = await _sorted(scan, outline(None, None), self._kept)
         finally:
             self._beginning.remove(beginning)
         walk = _PlaceWalk(scan, sorted(spots, key=_place), more)
@@ -208,23 +214,25 @@ async def delivered(
     return Page(tuple(rows), Cursor(last.value, last.namespace, last.key), looked_at), looked_at
 
 
-async def _sorted(scan: Scan, parts: AsyncIterator[Iterable[Spot]]) -> tuple[list[Spot], bool]:
-    """The first KEPT_SPOTS behind the scan's cursor, in order, and whether there are more."""
+async def _sorted(
+    scan: Scan, parts: AsyncIterator[Iterable[Spot]], most: int
+) -> tuple[list[Spot], bool]:
+    """The first ones behind the scan's cursor, in order, and whether there are more."""
     kept: list[Spot] = []
     more = False
     async for part in parts:
         kept += (spot for spot in part if is_behind(spot, scan))
-        if len(kept) > 2 * KEPT_SPOTS:
-            kept, more = _first(kept, scan), True
-    more = more or len(kept) > KEPT_SPOTS
-    return _first(kept, scan), more
+        if len(kept) > 2 * most:
+            kept, more = _first(kept, scan, most), True
+    more = more or len(kept) > most
+    return _first(kept, scan, most), more
 
 
-def _first(spots: Iterable[Spot], scan: Scan) -> list[Spot]:
+def _first(spots: Iterable[Spot], scan: Scan, most: int) -> list[Spot]:
     if scan.order is Order.PLACE:
         choose = heapq.nlargest if scan.descending else heapq.nsmallest
-        return choose(KEPT_SPOTS, spots, key=_place)
-    return heapq.nsmallest(KEPT_SPOTS, spots, key=time_order(descending=scan.descending))
+        return choose(most, spots, key=_place)
+    return heapq.nsmallest(most, spots, key=time_order(descending=scan.descending))
 
 
 def time_order(*, descending: bool) -> Callable[[Spot], tuple[int, tuple[str, ...], str]]:

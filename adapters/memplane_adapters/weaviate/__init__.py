@@ -66,6 +66,12 @@ ADAPTER = Adapter(
             image="cr.weaviate.io/semitechnologies/weaviate:1.39.0",
             image_ports=(8080, 50051, 7946, 7947, 8300, 8301),
             image_directory="/var/lib/weaviate",
+            image_environ={
+                "PERSISTENCE_DATA_PATH": "/var/lib/weaviate",
+                "AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": "true",
+                "DISABLE_TELEMETRY": "true",
+                "CLUSTER_HOSTNAME": "node1",  # otherwise the container's, another one each time
+            },
         ),
     ),
 )

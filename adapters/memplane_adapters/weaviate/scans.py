@@ -5,7 +5,7 @@ goes on behind a row neither with a filter nor beyond the ten thousandth: a walk
 what is greater than the last one. Sorting by two things at once reads every row, and rows of one time
 come in any order: those of the time at which a page begins or ends are asked for by place.
 
-The order of places is made of outlines (kit.walks) of the next ten thousand places.
+The order of places is made of outlines (kit.walks) of the next two thousand places.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from memplane_adapters.weaviate.gates import Gates
 from memplane_adapters.weaviate.reads import MOST_ROWS, QUORUM, Reader, Selection
 from memplane_adapters.weaviate.stubs import batch_delete_pb2, search_get_pb2
 
+_OUTLINED: Final = 2_000
 _DELETED_AT_ONCE: Final = 1_000
 _EXACT: Final = 2**53
 """Below it integers are kept as they are, beyond as the nearest double."""
@@ -46,7 +47,7 @@ class Scans:
         self._client = client
         self._reader = reader
         self._gates = gates
-        self._walks = Walks()
+        self._walks = Walks(kept=_OUTLINED)
 
     def noted(self, addresses: Iterable[Address]) -> None:
         """Something was written: walks under way are to find it, too."""
@@ -118,12 +119,8 @@ class _Walk:
 
     async def outline(self) -> AsyncIterator[Iterable[Spot]]:
         """The next places, one more than are kept."""
-        descending = self._scan.descending
-        spots = await self._by_place(self._scan.after, MOST_ROWS, descending=descending)
-        yield spots
-        if len(spots) == MOST_ROWS:
-            last = Cursor(0, spots[-1].namespace, spots[-1].key)
-            yield await self._by_place(last, 1, descending=descending)
+        scan = self._scan
+        yield await self._by_place(scan.after, _OUTLINED + 1, descending=scan.descending)
 
     async def fetch(self, spots: Sequence[Spot]) -> list[Stored | None]:
         """The rows of spots, as long as they are where they were and match."""

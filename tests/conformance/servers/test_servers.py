@@ -369,6 +369,7 @@ def test_a_container_is_run_and_ended_by_the_engine(tmp_path: Path) -> None:
         image="files:1",
         image_ports=(80, 81),
         image_directory="/data",
+        image_environ={"NAME": "a b"},
     )
     with Server(shipped, tmp_path / "server", Container(engine, "box")) as server:
         assert "serving for container" in server.log
@@ -380,7 +381,7 @@ def test_a_container_is_run_and_ended_by_the_engine(tmp_path: Path) -> None:
     first, second = urlsplit(server.url).port, server.url.rpartition("=")[2]
     run = (
         f"run --rm --publish=127.0.0.1:{first}:80 --publish=127.0.0.1:{second}:81"
-        " --volume=box:/data --name=box files:1"
+        " --env=NAME=a b --volume=box:/data --name=box files:1"
     )
     assert (tmp_path / "words").read_text().splitlines() == [
         run,
