@@ -45,6 +45,8 @@ class Vendor:
     """The setting that holds it."""
     scheme: str = ""
     """What stands before it there."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What its server wants to see besides, with the secret that it has by itself."""
     over_http: Mapping[str, str] = field(default_factory=dict)
     """Further settings with which all goes through HTTP."""
     grpc_port: str = ""
@@ -57,6 +59,13 @@ VENDORS = {
         names=lambda answer: [each["name"] for each in answer],
         header="X-Chroma-Token",
         secret="token",
+    ),
+    "pinecone": Vendor(
+        collections="/indexes",
+        names=lambda answer: [each["name"] for each in answer["indexes"]],
+        header="Api-Key",
+        secret="api_key",
+        headers={"Api-Key": "emulator", "X-Pinecone-Api-Version": "2026-07"},
     ),
     "qdrant": Vendor(
         collections="/collections",
@@ -175,7 +184,7 @@ class Day:
     def _ask(self, method: str, path: str) -> Any:
         address = urlsplit(self.server.url)
         asking = http.client.HTTPConnection(address.hostname or HOST, address.port, timeout=20)
-        asking.request(method, path)
+        asking.request(method, path, headers=dict(self.vendor.headers))
         answer = asking.getresponse()
         body = answer.read()
         asking.close()
@@ -301,12 +310,17 @@ class Doorkeeper:
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 status, said = 401, b'{"error": "Unauthorized", "message": "who are you"}'
+                own: Mapping[str, str] = {}
                 if keeper.lets_through({key.lower(): it for key, it in self.headers.items()}):
-                    status, said = keeper._forward(self.command, self.path, body)
+                    status, said, own = keeper._forward(
+                        self.command, self.path, body, dict(self.headers)
+                    )
                 with suppress(ConnectionError):  # the gateway may have given up
                     self.send_response(status)
                     self.send_header("Content-Type", "application/json")
                     self.send_header("Content-Length", str(len(said)))
+                    for name, value in own.items():
+                        self.send_header(name, value)
                     self.end_headers()
                     self.wfile.write(said)
 
@@ -317,14 +331,18 @@ class Doorkeeper:
 
         return Handler
 
-    def _forward(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    def _forward(
+        self, method: str, path: str, body: bytes, given: Mapping[str, str]
+    ) -> tuple[int, bytes, Mapping[str, str]]:
         host, port = self._upstream.hostname or HOST, self._upstream.port
         asking = http.client.HTTPConnection(host, port, timeout=PATIENCE)
-        asking.request(method, path, body, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", "Host": given["Host"]}
+        asking.request(method, path, body, {**headers, **self._vendor.headers})
         answer = asking.getresponse()
         said = answer.read()
         asking.close()
-        return answer.status, said
+        own = {name: value for name, value in answer.getheaders() if name.startswith("x-")}
+        return answer.status, said, own
 
 
 class _SideDoor(grpc.GenericRpcHandler):

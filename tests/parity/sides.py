@@ -102,7 +102,10 @@ class Side:
 
     def lacks(self, capability: str) -> bool:
         """Whether the store has declared that it cannot do this."""
-        return not getattr(self.abilities[self.kind], capability, True)
+        able = self.abilities[self.kind]
+        if capability == "consolidate":  # which takes exact search
+            return not able.vector or (able.approximate and not able.exact_search)
+        return not getattr(able, capability, True)
 
 
 class Request(Protocol):

@@ -27,7 +27,7 @@ from memplane_adapters.pinecone.engine import Engine
 
 _MOST_IDS: Final = 10_000
 """Of a namespace; beyond, a read of any id waits for all."""
-_FIRST_PAUSE: Final = 0.005
+_FIRST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.5
 _FAREWELL: Final = 2.0
 """Seconds that a store waits at its end, so that the next one sees at once what it wrote."""

@@ -173,6 +173,28 @@ def needs(able: bool, what: str) -> None:
         pytest.skip(f"the store has no {what}")
 
 
+def needs_room(abilities: Capabilities, kind: Kind, size: int) -> None:
+    """Skips a case where a memory of so many bytes has no room beside its vectors."""
+    most = abilities[kind].max_metadata_bytes
+    needs(most is None or most >= size, f"room for {size} bytes beside a vector")
+
+
+async def put_what_fits(space: AsyncScope, puts: list[Put], abilities: Capabilities) -> list[Put]:
+    """Puts all; where the store limits what is beside vectors, without those that are above that."""
+    if abilities[puts[0].ref.kind].max_metadata_bytes is None:
+        await put_all(space, puts)
+        return puts
+    kept: list[Put] = []
+    for put in puts:
+        try:
+            await put_all(space, [put])
+        except InvalidArgument as error:
+            assert error.reason == "ITEM_TOO_LARGE", error  # noqa: PT017 (nothing need be raised)
+        else:
+            kept.append(put)
+    return kept
+
+
 def needs_texts(abilities: Capabilities, kind: Kind) -> None:
     """Skips a case where the route has no embedder for texts."""
     embedding = abilities[kind].embedding

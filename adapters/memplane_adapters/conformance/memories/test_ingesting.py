@@ -10,6 +10,8 @@ from memplane import (
     AlreadyExists,
     AsyncClient,
     AsyncScope,
+    Capabilities,
+    Durability,
     FailedPrecondition,
     InvalidArgument,
     Kind,
@@ -197,10 +199,13 @@ async def test_kinds_may_be_mixed(space: AsyncScope) -> None:
         assert await keys_listed(space, kind) == ["k"]
 
 
-async def test_min_durability_is_of_the_whole_ingest(space: AsyncScope) -> None:
+async def test_min_durability_is_of_the_whole_ingest(
+    space: AsyncScope, abilities: Capabilities
+) -> None:
     put = Put(space.ref("semantic", "k"), text="t")
+    managed = Durability.MANAGED in abilities[Kind.SEMANTIC].durability
     with refused(FailedPrecondition, "DURABILITY_UNAVAILABLE"):
-        await space.ingest([put], min_durability="managed")
+        await space.ingest([put], min_durability="disk" if managed else "managed")
     assert await keys_listed(space, Kind.SEMANTIC) == []
 
 
@@ -249,8 +254,13 @@ async def test_another_batch_under_the_same_number_is_refused(
     assert kept.text == "one"
 
 
-async def test_an_outcome_is_known_to_the_client(space: AsyncScope) -> None:
+async def test_an_outcome_is_known_to_the_client(
+    space: AsyncScope, abilities: Capabilities
+) -> None:
     acks: list[Any] = []
     await space.ingest([Put(space.ref("semantic", "k"), text="t")], on_ack=acks.append)
     (ack,) = acks
-    assert (ack.results[0].outcome, ack.results[0].visible) == (Outcome.CREATED, True)
+    (result,) = ack.results
+    seen = abilities[Kind.SEMANTIC].read_your_writes
+    assert (result.outcome, result.visible) == (Outcome.CREATED, seen)
+    assert bool(result.consistency_token) is not seen

@@ -15,6 +15,7 @@ from memplane_adapters.conformance.memories.helpers import (
     KIND_NUMBERS,
     ON_THE_SESSION_LOOP,
     dimension_of,
+    needs_room,
     ref_message,
     refused,
     string_value,
@@ -248,7 +249,31 @@ TRIES: dict[str, Try] = {
 async def test_what_is_at_a_limit_passes(
     door: Door, space: AsyncScope, abilities: Capabilities, name: str
 ) -> None:
+    if name in ("text_bytes", "string_bytes", "value_items"):
+        needs_room(abilities, Kind.SEMANTIC, 1_000_000)
     await TRIES[name](door, space, abilities.limits[name])
+
+
+async def test_what_a_store_has_no_room_for_is_refused_before_anything_is_done(
+    door: Door, space: AsyncScope, abilities: Capabilities
+) -> None:
+    limit = abilities[Kind.SEMANTIC].max_metadata_bytes
+    if limit is None:
+        pytest.skip("the store does not limit what is beside vectors")
+    small, large = (
+        pb.MemoryPut(
+            memory=memory_pb2.Memory(ref=ref_message(space.ref("semantic", key)), text=text)
+        )
+        for key, text in (("small", "t"), ("large", "x" * limit))
+    )
+    request = pb.PutMemoriesRequest(puts=[small, large])
+    with refused(InvalidArgument, "ITEM_TOO_LARGE", "puts[1].memory") as refusal:
+        await call(door, "PutMemories", request, pb.PutMemoriesResponse)
+    assert int(refusal.error.metadata["limit_bytes"]) == limit
+    assert int(refusal.error.metadata["actual_bytes"]) > limit
+    assert await space.count(Kind.SEMANTIC) == 0
+    request.puts[1].memory.text = "x" * (limit // 2)
+    await call(door, "PutMemories", request, pb.PutMemoriesResponse)
 
 
 @pytest.mark.parametrize("name", sorted(TRIES.keys() - {"page_items"}))

@@ -22,6 +22,7 @@ from memplane_adapters.conformance.memories.helpers import (
     ON_THE_SESSION_LOOP,
     SEARCHED,
     needs,
+    needs_room,
     needs_texts,
     put_all,
     refused,
@@ -182,8 +183,11 @@ async def test_each_question_of_a_call_has_pages_of_its_own(space: AsyncScope, k
 
 
 @EVERY_KIND
-async def test_pages_that_a_reply_has_no_room_for_go_on(space: AsyncScope, kind: Kind) -> None:
+async def test_pages_that_a_reply_has_no_room_for_go_on(
+    space: AsyncScope, kind: Kind, abilities: Capabilities
+) -> None:
     """Ten memories of 600 KiB: five fit into the 3 MiB of a page."""
+    needs_room(abilities, kind, 600_000)
     large = "x" * 200_000
     for n in range(10):
         await space.put(kind, f"{n}", text="tea", value=[large, large, large])

@@ -25,6 +25,7 @@ from memplane_adapters.conformance.memories.helpers import (
     axis,
     dimension_of,
     needs,
+    needs_room,
     put_all,
     ref_message,
     refused,
@@ -41,8 +42,9 @@ LARGEST = [LARGE] * 15
 
 def takes_the_largest(abilities: Capabilities, kind: Kind) -> bool:
     """Whether a kind's store has no lower limit for one memory."""
-    most = abilities[kind].max_item_bytes
-    return most is None or most >= limits.SHOWN["memory_bytes"]
+    able = abilities[kind]
+    each = (able.max_item_bytes, able.max_metadata_bytes)
+    return all(most is None or most >= limits.SHOWN["memory_bytes"] for most in each)
 
 
 async def filled(
@@ -58,6 +60,7 @@ async def filled(
 async def test_pages_of_large_memories_are_shorter_and_lose_nothing(
     space: AsyncScope, kind: Kind, abilities: Capabilities
 ) -> None:
+    needs_room(abilities, kind, len(LARGE))
     refs = await filled(space, kind, 40)
     for order, descending in ((Order.KEY, False), (Order.UPDATE_TIME, True)):
         walk = space.list(kind, order=order, descending=descending, page_size=1000)
@@ -70,8 +73,9 @@ async def test_pages_of_large_memories_are_shorter_and_lose_nothing(
 
 @EVERY_STORE
 async def test_a_filtered_walk_over_large_memories_loses_nothing(
-    space: AsyncScope, kind: Kind
+    space: AsyncScope, kind: Kind, abilities: Capabilities
 ) -> None:
+    needs_room(abilities, kind, len(LARGE))
     refs = await filled(space, kind, 40)
     wanted = refs[3::4]
     names = [ref.key for ref in wanted]
@@ -105,6 +109,7 @@ async def test_the_largest_memories_come_one_a_page(
 async def test_more_than_a_reply_holds_is_refused_and_the_client_asks_in_parts(
     door: Door, space: AsyncScope, kind: Kind, abilities: Capabilities
 ) -> None:
+    needs_room(abilities, kind, len(LARGE))
     limit = abilities.limits["reply_bytes"]
     refs = await filled(space, kind, limit // len(LARGE) + 1)
     request = pb.GetMemoriesRequest(refs=[ref_message(ref) for ref in refs])
@@ -122,8 +127,9 @@ async def test_more_than_a_reply_holds_is_refused_and_the_client_asks_in_parts(
 
 @EVERY_STORE
 async def test_the_same_memory_many_times_does_not_fit_either(
-    door: Door, space: AsyncScope, kind: Kind
+    door: Door, space: AsyncScope, kind: Kind, abilities: Capabilities
 ) -> None:
+    needs_room(abilities, kind, len(LARGE))
     (ref,) = await filled(space, kind, 1)
     request = pb.GetMemoriesRequest(refs=[ref_message(ref)] * 1000)
     with refused(ResourceExhausted, "REPLY_TOO_LARGE"):
@@ -135,6 +141,7 @@ async def test_the_same_memory_many_times_does_not_fit_either(
 async def test_a_search_that_ends_early_says_so(
     space: AsyncScope, kind: Kind, mode: Mode, abilities: Capabilities
 ) -> None:
+    needs_room(abilities, kind, len(LARGE))
     needs(mode is Mode.RECENT or getattr(abilities[kind], mode.value), f"{mode.name} search")
     own = None if kind is Kind.PROCEDURAL else axis(dimension_of(abilities, kind), 1.0)
     await filled(space, kind, 30, own)
@@ -162,6 +169,7 @@ async def test_a_search_that_ends_early_says_so(
 async def test_many_large_answers_share_one_reply(
     space: AsyncScope, kind: Kind, abilities: Capabilities
 ) -> None:
+    needs_room(abilities, kind, len(LARGE))
     await filled(space, kind, 30)
     results = await space.search_many([Query(kind=kind, limit=1000) for _ in range(16)])
     sizes = [len(result) * len(LARGE) for result in results]

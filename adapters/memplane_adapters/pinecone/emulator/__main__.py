@@ -31,8 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 async def _run(given: argparse.Namespace) -> None:
     given.directory.mkdir(parents=True, exist_ok=True)
     state = State(given.directory / "emulator.db", lag=given.lag)
-    here = f"http://{given.host}:{given.port}"
-    service = Service(state, api_key=given.api_key, address=here)
+    service = Service(state, api_key=given.api_key)
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)

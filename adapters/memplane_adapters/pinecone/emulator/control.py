@@ -21,16 +21,15 @@ _DEPLOYMENT: Final = {"deployment_type": "managed", "cloud": "aws", "region": "u
 class Control:
     """Makes, shows and removes indexes."""
 
-    def __init__(self, state: State, address: str) -> None:
+    def __init__(self, state: State) -> None:
         self._state = state
-        self._address = address
 
-    def answer(self, method: str, parts: list[str], body: Any) -> Reply:
-        """A request below /indexes."""
+    def answer(self, method: str, parts: list[str], body: Any, host: str) -> Reply:
+        """A request below /indexes, which came to that host and port."""
         if not parts:
             if method == "POST":
-                return Reply(self._made(body), 201)
-            shown = [self._shown(index) for index in self._state.indexes.values()]
+                return Reply(_shown(self._made(body), host), 201)
+            shown = [_shown(index, host) for index in self._state.indexes.values()]
             return Reply({"indexes": shown})
         index = self._state.indexes.get(parts[0])
         if index is None or len(parts) > 1:
@@ -40,10 +39,10 @@ class Control:
             return Reply({}, 202)
         if method == "GET":
             index.described += 1
-            return Reply(self._shown(index))
+            return Reply(_shown(index, host))
         raise bad(f"{method} is not emulated")
 
-    def _made(self, body: Any) -> dict[str, Any]:
+    def _made(self, body: Any) -> Index:
         if not isinstance(body, dict):
             raise bad("an index is an object")
         name = body.get("name")
@@ -58,18 +57,19 @@ class Control:
             "deployment": body.get("deployment") or _DEPLOYMENT,
             "tags": _checked(tags),
         }
-        return self._shown(self._state.add(model))
+        return self._state.add(model)
 
-    def _shown(self, index: Index) -> dict[str, Any]:
-        """Ready from the first time on that somebody asks about it: nobody may take that for granted."""
-        ready = index.described > 0
-        return {
-            **index.model,
-            "host": f"{self._address}/data/{index.model['name']}",
-            "status": {"ready": ready, "state": "Ready" if ready else "Initializing"},
-            "deletion_protection": "disabled",
-            "read_capacity": {"mode": "OnDemand", "status": {"state": "Ready"}},
-        }
+
+def _shown(index: Index, host: str) -> dict[str, Any]:
+    """Ready from the first time on that somebody asks about it: nobody may take that for granted."""
+    ready = index.described > 0
+    return {
+        **index.model,
+        "host": f"http://{host}/data/{index.model['name']}",
+        "status": {"ready": ready, "state": "Ready" if ready else "Initializing"},
+        "deletion_protection": "disabled",
+        "read_capacity": {"mode": "OnDemand", "status": {"state": "Ready"}},
+    }
 
 
 def _values(schema: Any) -> dict[str, Any]:

@@ -316,6 +316,6 @@ def _opened(token: object) -> str:
     if token is None:
         return ""
     try:
-        return base64.urlsafe_b64decode(str(token)).decode()
+        return base64.b64decode(str(token), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         raise bad("Invalid pagination token") from None

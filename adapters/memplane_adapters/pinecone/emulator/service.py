@@ -21,10 +21,10 @@ _MOST_BYTES: Final = 2 * 1024 * 1024
 class Service:
     """Answers requests."""
 
-    def __init__(self, state: State, *, api_key: str, address: str) -> None:
+    def __init__(self, state: State, *, api_key: str) -> None:
         self._state = state
         self._api_key = api_key
-        self._control = Control(state, address)
+        self._control = Control(state)
         self._data = Data(state)
         self._faults = Faults()
 
@@ -44,7 +44,8 @@ class Service:
         self._admit(request)
         body = _json(request) if request.method in ("POST", "PATCH") else None
         if parts[0] == "indexes":
-            return self._control.answer(request.method, parts[1:], body)
+            host = request.headers.get("host", "")
+            return self._control.answer(request.method, parts[1:], body, host)
         if parts[0] == "data" and len(parts) > 2:
             return self._data.answer(parts[1], request, parts[2:], body)
         raise RefusalError(404, f"there is nothing at {request.path}")
