@@ -29,6 +29,13 @@ def foreign(
     return ForeignChroma(settings, name, vector)
 
 
+async def server(settings: ChromaSettings, data_dir: Path) -> str:  # noqa: ARG001 (as above)
+    """What answers, and its version."""
+    from memplane_adapters.chroma.version import server_version
+
+    return await server_version(settings)
+
+
 async def remove(settings: ChromaSettings, data_dir: Path) -> None:  # noqa: ARG001 (as above)
     """The collections of the prefix."""
     from memplane_adapters.chroma.removing import remove_all
@@ -45,6 +52,7 @@ ADAPTER = Adapter(
     place=("url", "tenant", "database", "prefix"),
     prefix="prefix",
     remove=remove,
+    server=server,
     needs=("chromadb",),
     local=(
         LocalStore(

@@ -40,7 +40,9 @@ class Adapter:
     that begins with ":" like ":memory:", it is not kept in one. Stores of another prefix, or of
     another path, see nothing of each other. `remove` removes for good, with every connection closed,
     all that is kept under these settings: its prefix's collections, its schema, its file; nothing
-    outside of it, and nothing where there is nothing. None where nothing can be removed so.
+    outside of it, and nothing where there is nothing. None where nothing can be removed so. `server`
+    asks what serves the store, for people: its name and version, "Redis 8.2.1"; an emulator of ours
+    has that word in it. None where it cannot be told.
 
     `needs` names the modules of the SDK, so that what is missing is said while the settings can be
     described all the same. `start` names the settings that `memplane init` writes out: without it the
@@ -61,3 +63,4 @@ class Adapter:
     prefix: str = ""
     path: str = ""
     remove: Callable[[Any, Path], Awaitable[None]] | None = None
+    server: Callable[[Any, Path], Awaitable[str]] | None = None

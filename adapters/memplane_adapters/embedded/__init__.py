@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,11 @@ async def remove(settings: EmbeddedSettings, data_dir: Path) -> None:
     await asyncio.to_thread(remove_file, _file(settings, data_dir))
 
 
+async def server(settings: EmbeddedSettings, data_dir: Path) -> str:  # noqa: ARG001 (every adapter's)
+    """There is none; the library in this process."""
+    return f"SQLite {sqlite3.sqlite_version}"
+
+
 ADAPTER = Adapter(
     name="embedded",
     settings=EmbeddedSettings,
@@ -53,5 +59,6 @@ ADAPTER = Adapter(
     from_url=from_url,
     path="path",
     remove=remove,
+    server=server,
     local=(LocalStore(name="embedded", url="{directory}/memplane.db", key_values=True),),
 )

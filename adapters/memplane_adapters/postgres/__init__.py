@@ -26,6 +26,13 @@ def connect(settings: PostgresSettings, data_dir: Path) -> Backend:  # noqa: ARG
     )
 
 
+async def server(settings: PostgresSettings, data_dir: Path) -> str:  # noqa: ARG001 (as above)
+    """What answers, and its version."""
+    from memplane_adapters.postgres.version import server_version
+
+    return await server_version(settings)
+
+
 async def remove(settings: PostgresSettings, data_dir: Path) -> None:  # noqa: ARG001 (as above)
     """The schema, if it is one of ours."""
     from memplane_adapters.postgres.removing import remove_all
@@ -45,6 +52,7 @@ ADAPTER = Adapter(
     place=("url", "schema"),
     prefix="schema",
     remove=remove,
+    server=server,
     needs=("psycopg",),
     aliases=("pgvector", "postgresql"),
     local=(

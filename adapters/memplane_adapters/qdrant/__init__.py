@@ -24,6 +24,13 @@ def foreign(settings: QdrantSettings, data_dir: Path, name: str, vector: str) ->
     return ForeignQdrant(settings, data_dir, name, vector)
 
 
+async def server(settings: QdrantSettings, data_dir: Path) -> str:  # noqa: ARG001 (as above)
+    """What answers, and its version."""
+    from memplane_adapters.qdrant.version import server_version
+
+    return await server_version(settings)
+
+
 async def remove(settings: QdrantSettings, data_dir: Path) -> None:
     """The collections of the prefix."""
     from memplane_adapters.qdrant.removing import remove_all
@@ -41,6 +48,7 @@ ADAPTER = Adapter(
     prefix="prefix",
     path="path",
     remove=remove,
+    server=server,
     needs=("qdrant_client",),
     local=(
         LocalStore(name="qdrant-memory", url=IN_MEMORY, kept=False),

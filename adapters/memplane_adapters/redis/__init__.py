@@ -17,6 +17,13 @@ def connect(settings: RedisSettings, data_dir: Path) -> Backend:  # noqa: ARG001
     return Backend(key_value=RedisKeyValueStore(settings))
 
 
+async def server(settings: RedisSettings, data_dir: Path) -> str:  # noqa: ARG001 (as above)
+    """What answers, and its version."""
+    from memplane_adapters.redis.version import server_version
+
+    return await server_version(settings)
+
+
 async def remove(settings: RedisSettings, data_dir: Path) -> None:  # noqa: ARG001 (as above)
     """The keys of the prefix."""
     from memplane_adapters.redis.removing import remove_all
@@ -32,6 +39,7 @@ ADAPTER = Adapter(
     place=("url", "prefix"),
     prefix="prefix",
     remove=remove,
+    server=server,
     needs=("redis", "hiredis"),
     aliases=("valkey",),
     local=(
