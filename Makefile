@@ -43,7 +43,7 @@ CHECKS := check-format check-lint check-types check-imports check-length \
 	check-proto check-breaking check-generated
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo servers weaviate test parity check generate image bench pins format clean $(CHECKS)
+.PHONY: help setup serve demo servers weaviate test parity certify check generate image bench pins format clean $(CHECKS)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -77,6 +77,9 @@ image: $(PROTO_STAMP) ## record proto/ as what `make check` compares with (at a 
 
 parity: $(DEV_STAMP) $(SERVER_STAMPS) ## the same requests to all stores: no answer may differ (ARGS="--steps 10000 --seed 7")
 	@.venv/bin/python -m pytest tests/parity/test_parity.py --steps 2000 $(ARGS)
+
+certify: $(DEV_STAMP) $(SERVER_STAMPS) ## certify the stores of this machine: docs/certification (ARGS="--stores chroma")
+	@.venv/bin/python scripts/certify.py $(ARGS)
 
 bench: $(DEV_STAMP) $(SERVER_STAMPS) ## measure (ARGS goes to bench/run.py)
 	@.venv/bin/python bench/run.py $(ARGS)

@@ -17,6 +17,13 @@ def connect(settings: WeaviateSettings, data_dir: Path) -> Backend:  # noqa: ARG
     return Backend(vector=WeaviateVectorStore(settings))
 
 
+async def server(settings: WeaviateSettings, data_dir: Path) -> str:  # noqa: ARG001 (as above)
+    """What answers, and its version."""
+    from memplane_adapters.weaviate.version import server_version
+
+    return await server_version(settings)
+
+
 async def remove(settings: WeaviateSettings, data_dir: Path) -> None:  # noqa: ARG001 (as above)
     """The collections of the prefix."""
     from memplane_adapters.weaviate.removing import remove_all
@@ -32,6 +39,7 @@ ADAPTER = Adapter(
     place=("url", "grpc_host", "grpc_port", "prefix"),
     prefix="prefix",
     remove=remove,
+    server=server,
     needs=("weaviate",),
     local=(
         LocalStore(

@@ -181,6 +181,11 @@ class Client:
             raise errors.malformed(f"the answer to {name} is no message")
         return answer
 
+    async def version(self) -> str:
+        """What the server says of itself."""
+        meta = await self._watched(self._rest("GET", "/meta"))
+        return str(meta.get("version", "")) if isinstance(meta, dict) else ""
+
     async def _meet(self) -> None:
         """Once, before anything else is asked: look whether the server is one that can be used."""
         if not self._known:

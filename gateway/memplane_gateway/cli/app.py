@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from memplane_gateway.cli import (
     adopt,
+    certify,
     completion,
     config,
     consolidate,
@@ -101,6 +102,7 @@ app.command(rich_help_panel=GATEWAY)(serve.serve)
 app.command(rich_help_panel=GATEWAY)(demo.demo)
 app.command(rich_help_panel=GATEWAY)(status.status)
 app.command(rich_help_panel=GATEWAY)(doctor.doctor)
+app.command(rich_help_panel=GATEWAY)(certify.certify)
 app.add_typer(config.app, name="config", rich_help_panel=GATEWAY)
 app.add_typer(outbox.app, name="outbox", rich_help_panel=GATEWAY)
 app.command(rich_help_panel=GATEWAY)(sweep.sweep)

@@ -36,12 +36,20 @@ class Bar:
 
     def at(self, done: int, memories: int) -> None:
         """So much was done, and so many memories are written."""
+        self.tell(done, f"{memories:,} memories")
+
+    def tell(self, done: int, text: str) -> None:
+        """So much was done, and that is to be said of it."""
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, memories=f"{memories:,} memories")
+            self._bar.update(self._task, completed=done, total=self._total, text=text)
         elif self._lines and time.monotonic() - self._said >= self._every:
             self._said = time.monotonic()
             share = f", {100 * done // self._total} %" if self._total else ""
-            exits.say(f"{memories:,} memories{share}")
+            exits.say(f"{text}{share}")
+
+    def expect(self, total: int) -> None:
+        """How much there is to do, now that it is known; 0 is not known."""
+        self._total = total or None
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -57,13 +65,13 @@ class Bar:
             self._bar = Progress(
                 BarColumn(),
                 TaskProgressColumn(),
-                TextColumn("{task.fields[memories]}"),
+                TextColumn("{task.fields[text]}"),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task("", total=self._total, memories="")
+            self._task = self._bar.add_task("", total=self._total, text="")
         return self
 
     def __exit__(

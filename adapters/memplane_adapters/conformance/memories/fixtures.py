@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 from memplane import AsyncClient, AsyncScope, Capabilities
+from memplane_adapters.conformance.certifying import certifying
 from memplane_adapters.conformance.memories.doors import DOORS, Door, open_door
 from memplane_gateway.config import Settings, load
 from memplane_gateway.server import Gateway
@@ -25,9 +26,10 @@ Opened: TypeAlias = Callable[[], AbstractAsyncContextManager[Door]]
 
 
 @pytest.fixture(scope="session")
-def arrange() -> Arrange:
-    """What is done to the settings before the gateway is made: nothing."""
-    return lambda settings: settings
+def arrange(request: pytest.FixtureRequest) -> Arrange:
+    """What is done to the settings before the gateway is made: nothing, unless a store is certified."""
+    run = certifying(request.config)
+    return (lambda settings: settings) if run is None else run.arranged
 
 
 @pytest.fixture(scope="session", params=DOORS)
@@ -71,9 +73,10 @@ def space(client: AsyncClient) -> AsyncScope:
 
 
 @pytest.fixture
-def random_filters() -> int:
+def random_filters(request: pytest.FixtureRequest) -> int:
     """How many random filters of a kind are enough; a suite may override it with fewer."""
-    return 2000
+    run = certifying(request.config)
+    return 2000 if run is None else run.random_filters("memories")
 
 
 def fresh_label() -> str:

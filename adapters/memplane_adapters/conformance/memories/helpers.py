@@ -28,6 +28,7 @@ from memplane import (
     WriteResult,
 )
 from memplane.v1 import memory_pb2, value_pb2
+from memplane_adapters.conformance import notes
 
 ON_THE_SESSION_LOOP = pytest.mark.asyncio(loop_scope="session")
 """The gateway lives on the session's event loop, so the cases do too."""
@@ -171,6 +172,9 @@ def needs(able: bool, what: str) -> None:
     """Skips a case where the store has not declared a capability."""
     if not able:
         pytest.skip(f"the store has no {what}")
+    capability = notes.capability_of(what)
+    if capability:
+        notes.needed(capability)
 
 
 def needs_room(abilities: Capabilities, kind: Kind, size: int) -> None:

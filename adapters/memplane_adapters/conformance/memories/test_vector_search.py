@@ -23,6 +23,7 @@ from memplane import (
 )
 from memplane.v1 import memory_pb2, search_pb2
 from memplane.v1 import memory_service_pb2 as pb
+from memplane_adapters.conformance import notes
 from memplane_adapters.conformance.memories.doors import Door, call
 from memplane_adapters.conformance.memories.helpers import (
     KIND_NUMBERS,
@@ -115,6 +116,9 @@ async def test_field_41_scores_are_cosines_and_rank_the_best_first(
         assert len(found) == 300
         for hit in found:
             assert hit.score == pytest.approx(cosines[int(hit.memory.key)], abs=CLOSE)
+        notes.compared(
+            [hit.score for hit in found], [cosines[int(hit.memory.key)] for hit in found]
+        )
         ranked = [round(hit.relevance, 6) for hit in found]
         assert ranked == sorted(ranked, reverse=True)
         top = await space.search(vector=query, kind=kind, limit=10, exact=exact)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from memplane_adapters.conformance.certifying import certifying
 from memplane_adapters.conformance.stores.fixtures import (
     BackendFactory,
     Configured,
@@ -23,8 +24,11 @@ __all__ = ["backend", "backend_factory", "key_values", "points", "random_filters
 
 
 @pytest.fixture
-def backend_factory(tmp_path: Path) -> BackendFactory:
-    """Makes backends of the store that MEMPLANE_CONFORMANCE_STORE names."""
+def backend_factory(request: pytest.FixtureRequest, tmp_path: Path) -> BackendFactory:
+    """Makes backends of the store that is certified, or that MEMPLANE_CONFORMANCE_STORE names."""
+    run = certifying(request.config)
+    if run is not None:
+        return Configured(run.adapter, run.store("stores").settings, tmp_path)
     name, _, url = os.environ.get("MEMPLANE_CONFORMANCE_STORE", "embedded").partition("+")
     every = entry_points(group="memplane.adapters")
     found = every.select(name=name)

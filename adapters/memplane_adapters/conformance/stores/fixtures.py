@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
+from memplane_adapters.conformance import notes
+from memplane_adapters.conformance.certifying import certifying
 from memplane_adapters.contract import (
     Adapter,
     Address,
@@ -60,13 +62,23 @@ class Configured:
         return self.adapter.connect(self.settings, self.directory)
 
     def beside(self, name: str) -> Configured:
-        """The same store under another prefix or path. Skips where the adapter names no such key."""
-        for key in (self.adapter.prefix, self.adapter.path):
-            value = getattr(self.settings, key) if key else ""
-            if value:
-                settings = dataclasses.replace(self.settings, **{key: f"{value}-{name}"})
-                return dataclasses.replace(self, settings=settings)
+        """The same store under another prefix or path. Skips where the adapter names no such key.
+
+        The name has four letters at most, and the prefix so few that vendors take it: 21.
+        """
+        if self.adapter.prefix:
+            prefix = f"{getattr(self.settings, self.adapter.prefix)[:16]}-{name}"
+            notes.keeps(prefix)
+            return self._with(self.adapter.prefix, prefix)
+        if self.adapter.path:
+            return self._with(
+                self.adapter.path, f"{getattr(self.settings, self.adapter.path)}-{name}"
+            )
         pytest.skip("the adapter does not declare what keeps users apart")
+
+    def _with(self, key: str, value: str) -> Configured:
+        settings = dataclasses.replace(self.settings, **{key: value})
+        return dataclasses.replace(self, settings=settings)
 
 
 DIMENSION = 8
@@ -115,12 +127,17 @@ class Subject:
     def capabilities(self) -> Capabilities:
         return self.store.capabilities
 
+    @property
+    def promise(self) -> str:
+        return notes.KEY_VALUES if self.kind is Kind.PROCEDURAL else notes.VECTORS
+
     def needs(self, *names: str) -> None:
         """Skip the case unless the store declares these capabilities."""
         for name in names:
             declared: Any = getattr(self.capabilities, name)
             if not declared or declared == "none":
                 pytest.skip(f"the store does not declare {name}")
+            notes.needed(name, self.promise)
 
     def lacks(self, name: str) -> None:
         """Skip the case if the store declares this capability."""
@@ -293,8 +310,9 @@ class Points(Subject):
 @pytest.fixture
 def random_filters(request: pytest.FixtureRequest) -> int:
     """How many random filters are enough: 2,000, or what the file says as RANDOM_FILTERS."""
+    run = certifying(request.config)
     number: int = getattr(request.module, "RANDOM_FILTERS", 2000)
-    return number
+    return number if run is None else run.random_filters("stores")
 
 
 @pytest_asyncio.fixture

@@ -27,7 +27,7 @@ async def test_removing_leaves_what_others_keep(backend_factory: BackendFactory)
     if any(max(each.capabilities.durability) < Durability.PROCESS for each in promises):
         pytest.skip("the store does not declare durability of PROCESS or above")
     # The name of one begins as that of the other.
-    mine, other = backend_factory.beside("gone"), backend_factory.beside("gone-kept")
+    mine, other = backend_factory.beside("x"), backend_factory.beside("x-y")
     tenant = ""
     try:
         for each in (mine, other):

@@ -7,6 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 
+from memplane_adapters.conformance import notes
 from memplane_adapters.conformance.stores.fixtures import (
     DIMENSION,
     NOW,
@@ -44,6 +45,7 @@ async def test_field_41_scores_are_cosines(points: Points) -> None:
     within = _EXACTLY if points.capabilities.exact_search else _NEARLY
     half = 0.5**0.5
     assert [hit.score for hit in hits] == pytest.approx([1.0, half, 0.0, -half, -1.0], abs=within)
+    notes.compared([hit.score for hit in hits], [1.0, half, 0.0, -half, -1.0])
 
 
 @pytest.mark.asyncio
@@ -91,6 +93,8 @@ async def test_field_44_hits_are_in_order_and_whole(points: Points) -> None:
                 assert [hit.score for hit in hits] == pytest.approx(
                     [2 * -row[0] - 1 for row in best[:limit]], abs=2 * _EXACTLY
                 )
+                cosines = [scores[int(hit.record)] for hit in hits]
+                notes.compared([hit.score for hit in hits], cosines)
 
 
 @pytest.mark.asyncio
