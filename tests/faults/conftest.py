@@ -30,6 +30,12 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture
+def real_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gateways start as users start them: cases about starts, and about what a process costs."""
+    monkeypatch.setattr(Gateway, "forks", False)
+
+
+@pytest.fixture
 def gateway(place: Path) -> Iterator[Gateway]:
     """A gateway on a Unix socket, not started."""
     gateway = Gateway(place)

@@ -12,13 +12,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 import grpc
+from tests.faults.zygote import ZYGOTE, Forked
 
 from memplane.v1 import admin_service_pb2, admin_service_pb2_grpc
+from memplane_gateway.config import installed
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
@@ -31,6 +34,7 @@ if sys.dont_write_bytecode:
         "PYTHONPYCACHEPREFIX": tempfile.mkdtemp(prefix="mp-bytecode-"),
     }
     atexit.register(shutil.rmtree, BYTECODE["PYTHONPYCACHEPREFIX"], ignore_errors=True)
+KNOWN = {name for name in installed() if find_spec(f"memplane_adapters.{name}") is not None}
 COMMAND = (sys.executable, "-m", "memplane_gateway.cli", "serve")
 
 
@@ -54,6 +58,9 @@ def until(holds: Callable[[], bool], seconds: float, what: str) -> None:
 class Gateway:
     """One gateway on one data directory; it may be started again and again."""
 
+    forks: ClassVar[bool] = True
+    """Whether it begins with its modules loaded; what is about starts has `real_starts` instead."""
+
     def __init__(
         self,
         root: Path,
@@ -70,7 +77,7 @@ class Gateway:
         self.command = command
         self.starts = 0
         self._environ = dict(environ or {})
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
 
     @property
     def pid(self) -> int:
@@ -104,16 +111,39 @@ class Gateway:
         assert not self.running, "one at a time"
         self.starts += 1
         kept = {k: v for k, v in os.environ.items() if not k.upper().startswith("MEMPLANE_")}
-        with self._file("stdout").open("wb") as out, self._file("stderr").open("wb") as err:
+        environ = {**kept, **BYTECODE, "HOME": str(self.root), **self._environ}
+        arguments = ["--data", str(self.data), "--listen", self.listen]
+        out, err = self._file("stdout"), self._file("stderr")
+        if self._may_be_forked():
+            out.touch()
+            self._process = ZYGOTE.fork(
+                [*COMMAND[3:], *arguments],
+                environ,
+                self.root,
+                (out, err),
+                adapters=self._adapters(),
+            )
+            return self
+        with out.open("wb") as stdout, err.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [*self.command, "--data", str(self.data), "--listen", self.listen],
+                [*self.command, *arguments],
                 stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
+                stdout=stdout,
+                stderr=stderr,
                 cwd=self.root,
-                env={**kept, **BYTECODE, "HOME": str(self.root), **self._environ},
+                env=environ,
             )
         return self
+
+    def _may_be_forked(self) -> bool:
+        """Unless it is another program, or Python is to be told something before it begins."""
+        told = any(name.startswith("PYTHON") for name in self._environ)
+        return self.forks and self.command is COMMAND and not told
+
+    def _adapters(self) -> list[str]:
+        """Those that its environment names."""
+        named = {value.partition("+")[0] for value in self._environ.values()}
+        return sorted(named & KNOWN)
 
     def start(self) -> Self:
         """Start, and return once it serves. Raises NotStartedError with what it said."""

@@ -11,8 +11,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from tests.faults.figures import say
 from tests.faults.process import BYTECODE, COMMAND, Gateway
+
+pytestmark = pytest.mark.usefixtures("real_starts")
 
 _RUNS = 5
 _CLIENT_MAY_LOAD = {"memplane", "google", "grpc", "typing_extensions"}

@@ -128,6 +128,7 @@ def test_ready_again_with_ten_thousand(gateway: Gateway) -> None:
     say(f"{memories} memories: filled in {filled:.1f} s; ready again: {'; '.join(figures)}")
 
 
+@pytest.mark.usefixtures("real_starts")
 def test_kill_while_starting(gateway: Gateway) -> None:
     """The very first start makes the file; SIGKILL comes at any moment of that, and once more."""
     chance = random.Random(SEED)

@@ -19,6 +19,8 @@ from tests.faults.process import Gateway, until
 from memplane.v1 import memory_pb2, search_pb2
 from memplane.v1 import memory_service_pb2 as svc
 
+pytestmark = pytest.mark.usefixtures("real_starts")
+
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 

@@ -26,6 +26,8 @@ from memplane.v1 import (
 )
 from memplane.v1 import memory_service_pb2 as svc
 
+pytestmark = pytest.mark.usefixtures("real_starts")
+
 CANARY = "kanarie"
 EVIL = "kanarie\n\x1b[31m\r\u202e\u2028\u0085\x7f end"
 

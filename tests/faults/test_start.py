@@ -18,6 +18,8 @@ from tests.faults.process import Gateway, NotStartedError
 
 from memplane.v1 import memory_service_pb2 as svc
 
+pytestmark = pytest.mark.usefixtures("real_starts")
+
 UNAVAILABLE = 69
 CONFIG = 78
 NOBODY = 65_534

@@ -20,6 +20,8 @@ from tests.faults.writers import crew, write_until
 
 from memplane.v1 import memory_service_pb2_grpc
 
+pytestmark = pytest.mark.usefixtures("real_starts")
+
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
