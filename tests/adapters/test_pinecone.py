@@ -12,7 +12,7 @@ from memplane_adapters.conformance.stores import *  # noqa: F403 (the cases)
 from memplane_adapters.conformance.stores import BackendFactory
 
 pytestmark = pytest.mark.timeout(1200)  # thousands of filters
-RANDOM_FILTERS = 2000 if THOROUGH else 300  # and 800 through the gateway
+RANDOM_FILTERS = 2000 if THOROUGH else 150  # and 100 through the gateway
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from memplane_adapters.conformance.local_stores import Servers, choices
 from memplane_adapters.conformance.stores import *  # noqa: F403 (the cases)
 from memplane_adapters.conformance.stores import BackendFactory
 
-RANDOM_FILTERS = 2000 if THOROUGH else 300  # and 800 through the gateway
+RANDOM_FILTERS = 2000 if THOROUGH else 150  # and 100 through the gateway
 
 
 @pytest.fixture

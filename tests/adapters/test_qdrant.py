@@ -12,7 +12,7 @@ from memplane_adapters.conformance.stores import BackendFactory
 from memplane_adapters.qdrant import ADAPTER, QdrantSettings
 
 pytestmark = pytest.mark.timeout(600)  # two thousand filters on an engine made of Python
-RANDOM_FILTERS = 2000 if THOROUGH else 300  # and 800 through the gateway
+RANDOM_FILTERS = 2000 if THOROUGH else 150  # and 100 through the gateway
 
 
 @pytest.fixture

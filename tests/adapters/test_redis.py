@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.thorough import THOROUGH
 
 from memplane_adapters.conformance.local_stores import Servers, choices
 from memplane_adapters.conformance.stores import *  # noqa: F403 (the cases)
 from memplane_adapters.conformance.stores import BackendFactory
+
+RANDOM_FILTERS = 2000 if THOROUGH else 500  # and 100 through the gateway
 
 
 @pytest.fixture

@@ -106,10 +106,13 @@ async def test_single_conditions_agree_with_the_oracle(
 
 @pytest.mark.parametrize("op", [Op.GT, Op.GTE, Op.LT, Op.LTE])
 @pytest.mark.asyncio
-async def test_field_4_bounds_alone_and_in_pairs(subject: Subject, op: Op) -> None:
+async def test_field_4_bounds_alone_and_in_pairs(
+    subject: Subject, op: Op, random_filters: int
+) -> None:
     """A one-sided date filter set all four range ends and always found 0 rows."""
     await _populate(subject)
-    bounds: list[Value] = [*NUMBERS, "2026-01-01", "2026-01-01T00:00:00.000001Z"]
+    some = 1 if random_filters >= 500 else 3  # where filters are dear
+    bounds: list[Value] = [*NUMBERS[::some], "2026-01-01", "2026-01-01T00:00:00.000001Z"]
     for bound in bounds:
         tree = Condition(("n",), op, bound)
         await _holds(subject, tree)

@@ -192,5 +192,8 @@ async def test_field_51_every_call_lets_the_event_loop_run(subject: Subject) -> 
         pytest.skip("the store declares BUFFERED only: what is in memory waits for nothing")
     with _swift_threads():
         for name, call in _calls(subject).items():
-            shares = [await _held(call) for _ in range(_REPETITIONS)]
-            assert min(shares) < 0.95, f"{name} holds the event loop"
+            for _ in range(_REPETITIONS):
+                if await _held(call) < 0.95:
+                    break
+            else:
+                pytest.fail(f"{name} holds the event loop")
