@@ -5,6 +5,8 @@ from collections.abc import Generator
 import pytest
 from tests.conformance.division import comes_again
 
+from memplane import Kind
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, None, None]:
@@ -13,9 +15,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, None, No
     What is made first and deselected later is paid for by every worker, and is as much again.
     """
     yield
-    name = metafunc.definition.name
+    name, file = metafunc.definition.name, metafunc.definition.path.name
     calls = metafunc._calls
-    file = metafunc.definition.path.name
-    kept = [call for call in calls if not comes_again(file, name, call.id, call.params)]
+    kinds = {kind for call in calls if isinstance(kind := call.params.get("kind"), Kind)}
+    kept = [call for call in calls if not comes_again(file, name, call.params, kinds)]
     assert kept or not calls, f"{name} is run nowhere"
     metafunc._calls = kept

@@ -18,6 +18,7 @@ from memplane_adapters.conformance.memories.fixtures import (
     another,
     client,
     door,
+    sample,
     space,
 )
 from memplane_adapters.contract import (
@@ -37,7 +38,7 @@ from memplane_adapters.embedded.vector_store import CAPABILITIES as VECTOR
 from memplane_adapters.embedded.vector_store import EmbeddedVectorStore
 from memplane_gateway.config import Settings, StoreSettings
 
-__all__ = ["abilities", "another", "client", "door", "space"]
+__all__ = ["abilities", "another", "client", "door", "sample", "space"]
 
 ITEMS = 7
 """Most items in a call, so that batches are split too."""

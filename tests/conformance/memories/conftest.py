@@ -12,7 +12,6 @@ from tests.thorough import THOROUGH
 
 from memplane import Kind
 from memplane_adapters.conformance.local_stores import Servers
-from memplane_adapters.conformance.memories.doors import IN_PROCESS
 from memplane_adapters.conformance.memories.fixtures import (
     Arrange,
     abilities,
@@ -27,16 +26,26 @@ __all__ = ["abilities", "another", "client", "door", "door_name", "space"]
 
 
 @pytest.fixture
-def random_filters(request: pytest.FixtureRequest, door_name: str, kind: Kind) -> int:
-    """1,000 for the first store, 250 for others; other kinds, and the other door, have 100.
+def random_filters(request: pytest.FixtureRequest, kind: Kind) -> int:
+    """1,000 for the first store, 100 for others and for kinds beside SEMANTIC.
 
     Others are asked some hundreds more without a gateway, and by `make parity`.
     """
     if THOROUGH:
         return 2000
-    if door_name != IN_PROCESS or kind is not Kind.SEMANTIC:
-        return 100
-    return 1000 if request.node.callspec.params["arrange"] is STORES[0] else 250
+    return 1000 if _is_first(request) and kind is Kind.SEMANTIC else 100
+
+
+@pytest.fixture
+def sample(request: pytest.FixtureRequest, kind: Kind) -> int:
+    """All questions of a table for the first store; a fifth for others, which have them all below."""
+    if THOROUGH or (_is_first(request) and kind is not Kind.PROCEDURAL):
+        return 1
+    return 5
+
+
+def _is_first(request: pytest.FixtureRequest) -> bool:
+    return request.node.callspec.params["arrange"] is STORES[0]
 
 
 @pytest.fixture(scope="session", params=STORES, ids=str)

@@ -17,6 +17,7 @@ from memplane_adapters.conformance.memories.fixtures import (
     another,
     client,
     door,
+    sample,
     space,
 )
 from memplane_adapters.contract import (
@@ -42,7 +43,7 @@ from memplane_adapters.embedded.vector_store import CAPABILITIES as VECTOR
 from memplane_adapters.embedded.vector_store import EmbeddedVectorStore
 from memplane_gateway.config import Settings, StoreSettings
 
-__all__ = ["abilities", "another", "client", "door", "space"]
+__all__ = ["abilities", "another", "client", "door", "sample", "space"]
 
 LOOSE: Mapping[Op, Pushdown] = {
     **dict.fromkeys((Op.IN, Op.CONTAINS_ANY, Op.EXISTS, Op.IS_NULL), Pushdown.EXACT),

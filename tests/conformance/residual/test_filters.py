@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.thorough import THOROUGH
 
 from memplane import Kind
 from memplane_adapters.conformance.memories.helpers import ON_THE_SESSION_LOOP
@@ -24,4 +25,6 @@ pytestmark = ON_THE_SESSION_LOOP
 @pytest.fixture
 def random_filters(kind: Kind) -> int:
     """Of the kinds that have one store, one has a few only."""
-    return 100 if kind is Kind.EPISODIC else 300
+    if THOROUGH:
+        return 1000
+    return 50 if kind is Kind.EPISODIC else 150

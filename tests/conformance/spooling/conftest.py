@@ -15,13 +15,14 @@ from memplane_adapters.conformance.memories.fixtures import (
     another,
     client,
     door,
+    sample,
     space,
 )
 from memplane_adapters.contract import Backend
 from memplane_adapters.embedded import ADAPTER
 from memplane_gateway.config import Settings, StoreSettings
 
-__all__ = ["abilities", "another", "client", "door", "space"]
+__all__ = ["abilities", "another", "client", "door", "sample", "space"]
 
 NAME = "there"
 

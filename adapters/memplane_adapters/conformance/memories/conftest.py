@@ -8,6 +8,7 @@ from memplane_adapters.conformance.memories.fixtures import (
     door,
     door_name,
     random_filters,
+    sample,
     space,
 )
 
@@ -19,5 +20,6 @@ __all__ = [
     "door",
     "door_name",
     "random_filters",
+    "sample",
     "space",
 ]

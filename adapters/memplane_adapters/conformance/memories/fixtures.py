@@ -79,6 +79,12 @@ def random_filters(request: pytest.FixtureRequest) -> int:
     return 2000 if run is None else run.random_filters("memories")
 
 
+@pytest.fixture
+def sample() -> int:
+    """Of long tables of questions every n-th is asked: all of them; a suite may ask for fewer."""
+    return 1
+
+
 def fresh_label() -> str:
     """A label that nobody has used."""
     return f"case-{uuid.uuid4().hex}"
