@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import pytest
 
-SMOKE_STEPS = 140
-"""Of the run within `make test`, whose steps are always the same."""
 STEPS = 2_000
+"""Of stores of vectors, which differ most; also within `make test`, where they are always the same."""
+FEWER_STEPS = 200
+"""Within `make test`, of stores that differ in less."""
 
 SAID: list[str] = []
 
@@ -25,6 +26,8 @@ class Options:
     """How many steps, from which seed (None: always the same steps), on which stores (all: none)."""
 
     steps: int
+    fewer: int
+    """Steps where stores differ in less: the kinds without vectors, one store in several disguises."""
     seed: int | None
     stores: tuple[str, ...]
 
@@ -32,15 +35,17 @@ class Options:
 def chosen(config: pytest.Config) -> Options:
     """What the command line says, else the environment.
 
-    With neither steps nor a seed it is the short run of `make test`. With one of them the other has a
+    With neither steps nor a seed it is the run of `make test`. With one of them the other has a
     default: 2,000 steps, and a seed that nobody has used.
     """
     steps, seed = _number(config, "steps"), _number(config, "seed")
     stores = tuple(name for name in _text(config, "stores").split(",") if name)
     if steps is None and seed is None:
-        return Options(SMOKE_STEPS, None, stores)
+        return Options(STEPS, FEWER_STEPS, None, stores)
+    asked = STEPS if steps is None else steps
     return Options(
-        STEPS if steps is None else steps,
+        asked,
+        asked,
         random.SystemRandom().randrange(2**32) if seed is None else seed,
         stores,
     )

@@ -185,8 +185,12 @@ class Table:
         self._runner.run(self._sweep())
 
     async def _sweep(self) -> None:
-        for side in self.sides:
-            await side.door.client.delete_many(Delete(ref) for ref in side.versions.refs())
+        await asyncio.gather(
+            *(
+                side.door.client.delete_many(Delete(ref) for ref in side.versions.refs())
+                for side in self.sides
+            )
+        )
 
     def pass_time(self, seconds: float) -> None:
         """Let what has a ttl come of age."""
