@@ -64,7 +64,7 @@ weaviate: $(GO_SERVER_STAMPS) ## build Weaviate's server for the tests, where th
 	@echo ".tools/servers/weaviate is ready"
 
 test: $(DEV_STAMP) $(SERVER_STAMPS) ## run the tests (ARGS="tests/gateway -k token -x", WORKERS=0 for one by one, THOROUGH=1)
-	@$(if $(THOROUGH),MEMPLANE_TEST_THOROUGH=1) .venv/bin/python -m pytest $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist loadfile) $(ARGS)
+	@$(if $(THOROUGH),MEMPLANE_TEST_THOROUGH=1) .venv/bin/python -m pytest $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist loadfile --no-loadscope-reorder) $(ARGS)
 
 check: $(DEV_STAMP) $(PROTO_STAMP) ## all that CI checks beside the tests
 	@$(MAKE) --no-print-directory --keep-going $(CHECKS)
