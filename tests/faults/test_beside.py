@@ -10,12 +10,13 @@ import pytest
 from tests.faults.beside import environ_for_shared, serves
 from tests.faults.days import NO_RETRIES
 from tests.faults.process import Gateway, until
+from tests.thorough import THOROUGH
 
 from memplane import Aborted, Client, Kind, MemplaneError
 from memplane_adapters.conformance import servers
 from memplane_gateway.config import installed
 
-WRITERS = 32
+WRITERS = 32 if THOROUGH else 12
 EACH = 2
 
 

@@ -180,8 +180,9 @@ def _newer(file: Path) -> None:
     ],
 )
 def test_file_that_is_damaged_or_foreign(
-    gateway: Gateway, damage: Callable[[Path], None], code: int
+    gateway: Gateway, damage: Callable[[Path], None], code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Gateway, "forks", True)  # what is wrong is the file
     _filled(gateway)
     file = gateway.data / "memplane.db"
     damage(file)
@@ -192,8 +193,11 @@ def test_file_that_is_damaged_or_foreign(
     assert file.read_bytes() == before, "what cannot be read is not made worse"
 
 
-def test_pages_that_are_damaged_or_missing(gateway: Gateway) -> None:
+def test_pages_that_are_damaged_or_missing(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Never a wrong answer, never INTERNAL: the truth, or DATA_LOSS, or no start."""
+    monkeypatch.setattr(Gateway, "forks", True)  # as above
     keys = _filled(gateway)
     file = gateway.data / "memplane.db"
     whole = gateway.root / "whole.db"

@@ -18,6 +18,7 @@ from tests.gateway.texts_house import (
     put_of,
     unit,
 )
+from tests.thorough import THOROUGH
 
 from memplane_adapters.contract import (
     Vector,
@@ -39,7 +40,9 @@ _STEPS = st.one_of(
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25 if THOROUGH else 12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(steps=st.lists(_STEPS, min_size=3, max_size=14))
 def test_any_history_is_searched_as_an_oracle_does(

@@ -80,7 +80,8 @@ def test_a_gateway_serves_from_it(outside: dict[str, str]) -> None:
 
 def test_the_suite_of_stores_holds_it(outside: dict[str, str], tmp_path: Path) -> None:
     environ = {**outside, "MEMPLANE_CONFORMANCE_STORE": "cardbox"}
-    done = run((*SUITE, "memplane_adapters.conformance.stores"), environ, tmp_path)
+    some = () if THOROUGH else ("-k", "not random_trees")
+    done = run((*SUITE, "memplane_adapters.conformance.stores", *some), environ, tmp_path)
     assert " passed" in done.stdout
     assert "does not declare conditional_write" in done.stdout
 
