@@ -4,7 +4,7 @@
   reach, limits, searches, and whatever stands in docs/reliability.md by a number of the field.
 - What the gateway makes of a store's answers (_MIDDLE) runs on the first store, which is in process,
   and on one store for each sort of kind that is behind a server (_SECOND).
-- What gets to no store (_BEFORE_STORES) runs on the first.
+- What gets to no store (_BEFORE_STORES, _REFUSED_BEFORE) runs on the first.
 - The first store has the cases that are about the wire (_BOTH_DOORS) through both doors. All others go
   through one, over gRPC those in _OVER_GRPC, so that every store is asked through each.
 - SEMANTIC and EPISODIC differ in little: in process it is the one, over gRPC the other, where a case
@@ -34,6 +34,20 @@ _SECOND = ("postgres", "qdrant", "chroma")
 """The first of these that keeps a kind stands for all stores behind a server."""
 
 _BEFORE_STORES = {"test_input.py"}
+
+_REFUSED_BEFORE = {
+    "test_a_bad_attribute_name_is_refused",
+    "test_a_bad_expiry_is_refused",
+    "test_a_bad_filter_is_refused_by_every_read",
+    "test_a_bad_name_is_refused_as_label_and_as_key",
+    "test_a_precondition_that_says_nothing_is_refused",
+    "test_an_empty_question_is_refused",
+    "test_an_importance_is_between_0_and_1",
+    "test_bytes_that_are_no_numbers_are_refused",
+    "test_garbage_is_no_token",
+    "test_what_is_no_value_is_refused_everywhere",
+}
+"""Cases in files that come to every store."""
 
 _MIDDLE = {
     "test_admin.py",
@@ -146,7 +160,7 @@ def _is_for(store: Choice, file: str, kind: object) -> bool:
 
 def _is_asked(store: Choice, file: str, case: str, params: Mapping[str, object]) -> bool:
     kind, order = params.get("kind"), params.get("order")
-    if file in _BEFORE_STORES:
+    if file in _BEFORE_STORES or case in _REFUSED_BEFORE:
         return False
     if order is not None and params.get("descending") is not _descends(order, kind):
         return False
