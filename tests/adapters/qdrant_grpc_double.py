@@ -36,7 +36,9 @@ class GrpcDouble:
 
     def __init__(self, double: Double) -> None:
         self.double = double
-        self._server = grpc.server(ThreadPoolExecutor(16))
+        # As much as a real server takes by itself.
+        room = [("grpc.max_receive_message_length", 32 * 2**20)]
+        self._server = grpc.server(ThreadPoolExecutor(16), options=room)
         points_service_pb2_grpc.add_PointsServicer_to_server(  # type: ignore[no-untyped-call]
             _Points(double), self._server
         )

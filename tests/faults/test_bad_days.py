@@ -100,7 +100,7 @@ def test_refused_connection_at_the_start(backdrop: Backdrop, servers: Servers, p
         check_all_is_there(today.client)
 
 
-def test_refused_connection_later(today: Day) -> None:
+def test_field_52_refused_connection_later(today: Day) -> None:
     today.server.stop()
     for name, error in failures(today.client).items():
         # The first call may find its connection broken only once it has sent something.
@@ -193,7 +193,9 @@ _LASTING = [each for each in at_hand(vectors=True) if THOROUGH or str(each) != "
 
 
 @pytest.mark.parametrize("lasting", _LASTING, ids=str)
-def test_another_embedding_identity(lasting: Choice, servers: Servers, place: Path) -> None:
+def test_field_58_another_embedding_identity(
+    lasting: Choice, servers: Servers, place: Path
+) -> None:
     """In process too: what is there was made by something else, and stays as it is."""
     adapter, keys = lasting.keys(servers, place / "store")
     store = lasting.store

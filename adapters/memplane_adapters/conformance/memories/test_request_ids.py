@@ -93,7 +93,9 @@ async def test_a_retried_put_hears_the_first_outcome(space: AsyncScope, kind: Ki
 
 
 @EVERY_STORE
-async def test_a_retried_update_hears_the_first_outcome(space: AsyncScope, kind: Kind) -> None:
+async def test_field_54_a_retried_update_hears_the_first_outcome(
+    space: AsyncScope, kind: Kind
+) -> None:
     await space.put(kind, "k", attributes={"n": 0})
     request_id = key()
     first = await space.update(kind, "k", attributes={"n": 1}, request_id=request_id)

@@ -74,7 +74,7 @@ async def test_every_limit_of_a_store_is_a_number_of_a_unit(
 
 
 @EVERY_STORE
-async def test_what_is_over_the_limit_is_refused_alone_and_what_is_at_it_passes(
+async def test_field_23_what_is_over_the_limit_is_refused_and_what_is_at_it_passes(
     space: AsyncScope, kind: Kind, abilities: Capabilities
 ) -> None:
     limit = limit_of(abilities, kind)

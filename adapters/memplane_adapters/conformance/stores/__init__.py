@@ -29,10 +29,12 @@ from memplane_adapters.conformance.stores.fixtures import (
     random_filters,
     subject,
 )
+from memplane_adapters.conformance.stores.test_cancelling import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_expiry import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_filters import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_keywords import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_lifecycle import *  # noqa: F403
+from memplane_adapters.conformance.stores.test_limits import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_places import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_purges import *  # noqa: F403
 from memplane_adapters.conformance.stores.test_reach import *  # noqa: F403
