@@ -44,6 +44,7 @@ ALL: Final = "all"
 
 GIVEN: Final = "a server that ran already"
 OWN: Final = "a server of our own"
+EMULATED: Final = "an emulator of our own, which tells of the adapter and not of the vendor"
 IN_PROCESS: Final = "the engine inside the gateway's process"
 
 _PAUSE: Final = 0.05
@@ -88,12 +89,13 @@ def at_hand(names: Sequence[str], keeps: Keeps = "vectors") -> tuple[list[str], 
     absent: list[str] = []
     for name in names:
         try:
-            _choose(find_adapter(name), keeps)
+            adapter = find_adapter(name)
+            _choose(adapter, keeps)
         except (AdapterError, NotAtHandError) as error:
             absent.append(f"{name}: {error}")
         else:
-            there.append(name)
-    return there, absent
+            there.append(adapter.name)  # some have several
+    return list(dict.fromkeys(there)), absent
 
 
 def chosen(text: str, keeps: Keeps = "vectors") -> list[str]:
@@ -147,13 +149,13 @@ def place(name: str, directory: Path, keeps: Keeps = "vectors") -> Iterator[Plac
                 url, how = given(store), GIVEN
             else:
                 server = stack.enter_context(running(store, directory / "server"))
-                url, how = server.url, OWN
+                url, how = server.url, EMULATED if store.emulator else OWN
             keys = dict(adapter.from_url(url))
             prefix = ""
             if store.program and adapter.prefix:
-                prefix = f"bench-{uuid.uuid4().hex[:16]}"
+                prefix = f"bench-{uuid.uuid4().hex[:12]}"
                 keys[adapter.prefix] = prefix
-            yield Place(name, directory, keys, how, prefix)
+            yield Place(adapter.name, directory, keys, how, prefix)
     except (AdapterError, NotAtHandError, NotStartedError) as error:
         raise BenchError(f"{name}: {error}") from error
 

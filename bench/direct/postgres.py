@@ -1,4 +1,4 @@
-"""psycopg and pgvector: one table with an HNSW index, vectors on the wire as they are in memory."""
+"""psycopg and pgvector: one table, vectors on the wire as they are in memory."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from bench.stores import Place
 _TABLE: Final[LiteralString] = """
     CREATE TABLE direct (id uuid PRIMARY KEY, namespace text NOT NULL, text text NOT NULL,
         metadata jsonb NOT NULL, vector vector({}) NOT NULL);
-    CREATE INDEX ON direct (namespace);
-    CREATE INDEX ON direct USING hnsw (vector vector_cosine_ops)"""
+    CREATE INDEX ON direct (namespace)"""
+_NEAR: Final[LiteralString] = "CREATE INDEX ON direct USING hnsw (vector vector_cosine_ops)"
 _PUT: Final[LiteralString] = """
     INSERT INTO direct SELECT * FROM
         unnest(%s::uuid[], %s::text[], %s::text[], %s::jsonb[], %b::vector[])
@@ -28,11 +28,12 @@ _SEARCH: Final[LiteralString] = """
 
 
 class PostgresDirect:
-    """A table of its own."""
+    """A table of its own, with an index of vectors where the gateway has one."""
 
     library = "psycopg"
 
     def __init__(self, place: Place) -> None:
+        self._indexed = place.keys.get("index") == "hnsw"
         self._connections = Connections(place)
 
     async def open(self, example: Row, /) -> None:
@@ -42,9 +43,12 @@ class PostgresDirect:
         async with self._connections.one() as connection:
             await connection.execute("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public")
             await connection.execute(sql.SQL(_TABLE).format(sql.Literal(len(example.vector))))
+            if self._indexed:
+                await connection.execute(_NEAR)
         for connection in self._connections.all():
             await _teach(connection)
-            await connection.execute("SET hnsw.iterative_scan = strict_order")
+            if self._indexed:
+                await connection.execute("SET hnsw.iterative_scan = strict_order")
 
     async def put(self, rows: Sequence[Row]) -> None:
         from psycopg.types.json import Jsonb

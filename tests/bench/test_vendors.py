@@ -11,8 +11,10 @@ import pytest
 from bench import made, measure, stores, vendors
 from bench.direct import Direct, Fields, Found, Vector, direct_for
 from bench.direct.embedded import SqliteTable
+from tests.thorough import THOROUGH
 
 SMALL = vendors.Effort(turns=1, rows=60, batch=5, reads=((1, 4), (2, 6)), puts=((1, 1), (2, 2)))
+RARER = pytest.mark.skipif(not THOROUGH, reason="MEMPLANE_TEST_THOROUGH=1 runs it")
 OPERATIONS = ["get", "search", "filtered search"]
 
 
@@ -79,7 +81,10 @@ def test_a_side_that_answers_wrongly_is_named(tmp_path: Path) -> None:
 
 
 # Chroma's and Qdrant's are held against the embedded store by bench/locomo.py.
-@pytest.mark.parametrize("store", ["postgres"])
+@pytest.mark.parametrize(
+    "store",
+    ["pinecone", "postgres", pytest.param("weaviate", marks=RARER)],
+)
 def test_a_library_finds_what_is_owed_and_leaves_nothing(store: str, tmp_path: Path) -> None:
     _, absent = stores.at_hand([store])
     if absent:
