@@ -47,6 +47,7 @@ def test_the_file_of_every_vendor_is_right(
     """As it is, and with every line that is a comment: those say the defaults."""
     monkeypatch.chdir(tmp_path)
     first = first_file([vendor(name)], None, "hash")
+    name = vendor(name).name  # which may have others
     settings = loaded(first.text, first)
     assert settings.stores[name].adapter == name
     routes = settings.routes

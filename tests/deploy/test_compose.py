@@ -164,6 +164,23 @@ def test_no_secret_stands_there() -> None:
             assert _REFERENCE.fullmatch(value), line
 
 
+def test_the_gateway_logs_into_postgres_as_nobody_special() -> None:
+    """What the image runs once makes the role and the database that the configuration names."""
+    script = mounts("postgres")["/docker-entrypoint-initdb.d/memplane.sql"]
+    made = (DEPLOY / script).read_text("utf-8")
+    settings = settings_of("pgvector").stores["postgres"].settings
+    database = urlsplit(settings.url).path.strip("/")
+    assert f"CREATE ROLE {settings.user} LOGIN PASSWORD :'password';" in made
+    assert f"CREATE DATABASE {database} OWNER {settings.user};" in made
+    assert f"\\connect {database}\nCREATE EXTENSION vector;" in made
+    assert "\\getenv password POSTGRES_PASSWORD" in made
+    assert variables_of("postgres") == {"POSTGRES_PASSWORD": "sesame"}, (
+        "the superuser's name is its own"
+    )
+    health = SERVICES["postgres"]["healthcheck"]["test"]
+    assert health[-4:] == ["-U", settings.user, "-d", database]
+
+
 def test_the_page_knows_the_profiles_and_ports() -> None:
     page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
     for profile in PROFILES:
