@@ -11,7 +11,7 @@ __all__ = ["ADAPTER", "WeaviateSettings"]
 
 
 def connect(settings: WeaviateSettings, data_dir: Path) -> Backend:  # noqa: ARG001 (a server keeps it)
-    """The vector promise. The client library is loaded here, which takes seconds."""
+    """The vector promise. What is used of the client library is loaded here."""
     from memplane_adapters.weaviate.store import WeaviateVectorStore
 
     return Backend(vector=WeaviateVectorStore(settings))
