@@ -101,13 +101,13 @@ def test_a_failure_about_an_optional_capability_is_not_full() -> None:
 @pytest.mark.parametrize(
     ("run", "why"),
     [
-        (findings(done("test_rows", "failed")), "1 mandatory cases failed"),
-        (findings(done("test_rows", "failed", needs=["vector"])), "1 mandatory cases failed"),
+        (findings(done("test_rows", "failed")), "mandatory cases failed: 1"),
+        (findings(done("test_rows", "failed", needs=["vector"])), "mandatory cases failed: 1"),
         (findings(ended=False), "the run did not come to its end"),
         (Findings(), "the run did not come to its end"),
         (
             findings(done("test_rows", "skipped", reason="not today")),
-            "1 cases were skipped for no declared reason: not today",
+            "cases skipped for no declared reason: 1 (not today)",
         ),
     ],
     ids=["mandatory", "no-optional", "broken-off", "nothing", "skipped"],

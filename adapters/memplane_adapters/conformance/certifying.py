@@ -89,17 +89,22 @@ class Certifying:
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
-        """Leaves out what is about kinds that stay on another store."""
+        """Leaves out what is about promises that are not made, and kinds that stay on another store."""
         away = {item for item in items if not self._concerns(item)}
         if away:
             config.hook.pytest_deselected(items=list(away))
             items[:] = [item for item in items if item not in away]
 
     def _concerns(self, item: pytest.Item) -> bool:
-        if _half(item) == "stores":
-            return True
         kinds = {str(kind) for kind in self._kinds}
-        kind = item.callspec.params.get("kind") if hasattr(item, "callspec") else None
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        if _half(item) == "stores":
+            asked = {*getattr(item, "fixturenames", ()), params.get("subject")}
+            return not (
+                ("points" in asked and str(Kind.SEMANTIC) not in kinds)
+                or ("key_values" in asked and str(Kind.PROCEDURAL) not in kinds)
+            )
+        kind = params.get("kind")
         if kind is not None and str(kind) not in kinds:
             return False
         if str(Kind.SEMANTIC) not in kinds and item.path.name in _ABOUT_VECTORS:

@@ -99,11 +99,11 @@ def _blocking(findings: Findings, *, partial: bool) -> list[str]:
         found.append("the run was partial, by options")
     mandatory = [case for case in findings.of(FAILED) if not _about_optional(case)]
     if mandatory:
-        found.append(f"{len(mandatory)} mandatory cases failed")
+        found.append(f"mandatory cases failed: {len(mandatory)}")
     bare = [case for case in findings.of(SKIPPED) if case.why is None]
     if bare:
         reasons = ", ".join(sorted({case.reason for case in bare}))
-        found.append(f"{len(bare)} cases were skipped for no declared reason: {reasons}")
+        found.append(f"cases skipped for no declared reason: {len(bare)} ({reasons})")
     return found
 
 

@@ -209,9 +209,9 @@ def _shown(proof: Proof) -> tuple[str, str, str]:
         return "no", "absent, as declared", ""
     shown = ", ".join(f"`{name}`" for name in proof.by[:_NAMED])
     more = len(proof.by) - _NAMED
-    by = f"{proof.cases} cases: {shown}{f' and {more} more' if more > 0 else ''}" if shown else ""
+    by = f"{_cases(proof.cases)}: {shown}{f' and {more} more' if more > 0 else ''}" if shown else ""
     if proof.against:
-        return proof.declared, f"**no**: {len(proof.against)} cases failed", by
+        return proof.declared, f"**no**: {_cases(len(proof.against))} failed", by
     return proof.declared, "yes" if proof.by else "**no**", by
 
 
@@ -227,7 +227,11 @@ def _made_up_for(verdict: Verdict) -> str:
 def _in_its_place(proof: Proof) -> str:
     if not proof.declared:
         return _WAYS[proof.name]
-    return f"by the store: {proof.cases} cases need it" if proof.cases else "by the store"
+    return f"by the store, shown by {_cases(proof.cases)}" if proof.cases else "by the store"
+
+
+def _cases(number: int) -> str:
+    return f"{number} case{'' if number == 1 else 's'}"
 
 
 def _filters(findings: Findings) -> str:
