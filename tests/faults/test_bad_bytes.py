@@ -19,9 +19,10 @@ from tests.faults.calls import METHODS, OUR_BUGS, call, call_all, check_honest
 from tests.faults.figures import say
 from tests.faults.hostile import BYTES, STRINGS, nested, scalars, varint
 from tests.faults.process import Gateway
+from tests.thorough import THOROUGH
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
-EXAMPLES = int(os.environ.get("MEMPLANE_TEST_EXAMPLES", "5"))
+EXAMPLES = int(os.environ.get("MEMPLANE_TEST_EXAMPLES", "10" if THOROUGH else "3"))
 RELAXED = settings(
     max_examples=EXAMPLES,
     deadline=None,
