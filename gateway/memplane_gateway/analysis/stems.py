@@ -36,8 +36,11 @@ def _class_of(algorithm: str) -> Any:
 
 def stem(algorithm: str, word: str) -> str:
     """The stem of a word; never empty. Callable from any thread."""
-    # Numbers have no endings, and there are more of them than a cache of words should hold.
-    return word if word.isascii() and word.isdigit() else _stemmed(algorithm, word)
+    # Numbers have no endings, and there are more of them than a cache of words should hold. The
+    # first comparison is there to be quick: hardly a word begins with a digit.
+    if word < ":" and word.isascii() and word.isdigit():
+        return word
+    return _stemmed(algorithm, word)
 
 
 @lru_cache(maxsize=65_536)
