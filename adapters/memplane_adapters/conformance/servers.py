@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import glob
 import http.client
 import os
 import random
@@ -369,7 +368,7 @@ def _programs(name: str) -> Iterator[str]:
 
 def _brings(store: LocalStore, program: str) -> bool:
     own = Path(program).resolve().parent
-    return not store.brings or any(glob.glob(str(own / pattern)) for pattern in store.brings)  # noqa: PTH207 (goes up)
+    return not store.brings or any(any(own.glob(pattern)) for pattern in store.brings)
 
 
 @functools.cache
