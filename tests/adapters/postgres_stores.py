@@ -13,7 +13,7 @@ from psycopg import sql
 
 from memplane_adapters.conformance.local_stores import Servers, choices
 from memplane_adapters.conformance.servers import Server
-from memplane_adapters.conformance.stores.fixtures import KeyValues
+from memplane_adapters.conformance.stores.fixtures import KeyValues, Points
 from memplane_adapters.contract import StoreError
 from memplane_adapters.postgres import ADAPTER, PostgresSettings
 
@@ -48,11 +48,23 @@ async def opened(**settings: Any) -> AsyncIterator[KeyValues]:
         await store.close()
 
 
+@asynccontextmanager
+async def opened_points(**settings: Any) -> AsyncIterator[Points]:
+    """Its vector side, open; nothing is ensured."""
+    store = ADAPTER.connect(PostgresSettings(**settings), Path()).vector
+    assert store is not None
+    await store.open()
+    try:
+        yield Points(store)
+    finally:
+        await store.close()
+
+
 async def raw(keys: dict[str, Any], text: str) -> list[tuple[Any, ...]]:
     """Something done behind the store's back; {} is its schema."""
     statement = sql.SQL(text).format(sql.Identifier(keys.get("schema", "memplane")))
     async with await psycopg.AsyncConnection.connect(
-        keys["url"], user=keys["user"], autocommit=True
+        keys["url"], user=keys["user"], password=keys.get("password"), autocommit=True
     ) as connection:
         cursor = await connection.execute(statement)
         return await cursor.fetchall() if cursor.description else []

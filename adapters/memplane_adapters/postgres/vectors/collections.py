@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
 from psycopg import sql
@@ -22,8 +22,9 @@ Call: TypeAlias = Callable[[Callable[[Session], Awaitable[Any]]], Awaitable[Any]
 
 PREFIX: Final = "point"
 """What the names of the tables begin with."""
+MAX_KEPT: Final = 16_000
 MAX_INDEXED: Final = 2_000
-"""Most numbers of a vector that HNSW takes."""
+"""Most numbers of a vector that pgvector keeps, and that HNSW takes."""
 _LAYOUT: Final = 1
 _COMMENT: Final = re.compile(r"Memplane, layout (\d+): (.*)", re.DOTALL)
 _MOST_INDEXED_AT_ONCE: Final = 10_000
@@ -60,17 +61,19 @@ class Collections(kit.Collections[Place]):
 
     async def ensure(self, collection: Collection) -> None:
         dimension = collection.embedding.dimension
-        if self._indexed and dimension > MAX_INDEXED:
+        if dimension > (MAX_INDEXED if self._indexed else MAX_KEPT):
+            instead = ": set the store's index to none, or take" if self._indexed else ": take"
             raise StoreError(
                 StoreReason.MISCONFIGURED,
-                f"HNSW takes vectors of up to {MAX_INDEXED} numbers, not {dimension}: set the store's "
-                "index to none, or take an embedder of fewer",
+                f"{'HNSW' if self._indexed else 'pgvector'} takes no vectors of {dimension} numbers"
+                f"{instead} an embedder of fewer",
             )
         await super().ensure(collection)
-        if self._indexed and not self._ensured[collection.kind].indexed:
-            place = self._ensured[collection.kind]
+        place = self._ensured[collection.kind]
+        if place.role == isolation.BYPASSED:
+            await self._call(lambda session: self._let_in(session, place))
+        if self._indexed and not place.indexed:
             await self._call(lambda session: self._index(session, place))
-            self._ensured[collection.kind] = replace(place, indexed=True)
 
     async def _names(self) -> Iterable[str]:
         rows = await self._call(lambda session: session.rows(_NAMES, self._layout.name))
@@ -133,6 +136,17 @@ class Collections(kit.Collections[Place]):
             raise missing(name)
         return found
 
+    async def _let_in(self, session: Session, place: Place) -> None:
+        """Another login made the table; this one may do what that could not."""
+        await session.begin()
+        await self._layout.lock(session)
+        await isolation.let_in(session, self._layout, place.name)
+        await session.commit()
+        found = await self._find(session, place.name)
+        for kind, known in self._ensured.items():
+            if known is place and found == place:
+                self._ensured[kind] = found
+
     async def _index(self, session: Session, place: Place) -> None:
         """Give the vectors an index, if nobody has done so meanwhile and few are there."""
         await session.begin()
@@ -143,7 +157,8 @@ class Collections(kit.Collections[Place]):
             ((estimate,),) = await session.rows(self._layout.statement(text))
             index = self._layout.statement(tables.indexed(place.name, place.extension))
             if estimate > _MOST_INDEXED_AT_ONCE:
-                made = index.decode().replace("create index", "create index concurrently")
+                made = " ".join(index.decode().split())
+                made = made.replace("create index", "create index concurrently")
                 raise StoreError(
                     StoreReason.MISCONFIGURED,
                     f"{self._layout.name}.{place.name} holds about {estimate} memories without an index "

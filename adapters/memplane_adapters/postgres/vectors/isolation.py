@@ -46,11 +46,16 @@ def every_tenant(role: str) -> Preamble:
 
 async def isolate(session: Session, layout: Layout, name: str) -> None:
     """Give a new table its policies, inside the transaction that makes it."""
+    for text in _POLICIES:
+        await session.run(layout.statement(tables.named(text, name)))
+    await let_in(session, layout, name)
+
+
+async def let_in(session: Session, layout: Layout, name: str) -> None:
+    """Give the role its rights, as far as who is logged in may; made by who is held by no policy."""
     ((bypasses,),) = await session.rows(_BYPASSES)
     if bypasses:
         await session.run(_MAKE_ROLE)
-    for text in _POLICIES:
-        await session.run(layout.statement(tables.named(text, name)))
     if await session.rows(_FIND_ROLE, ROLE):
         for text in _RIGHTS:
             await session.run(layout.statement(tables.named(text, name)))

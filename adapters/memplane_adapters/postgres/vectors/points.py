@@ -30,14 +30,16 @@ class Points:
         refusal = misfit(point.vector, self.place.dimension)
         if refusal is not None:
             raise refusal
-        tokens = arrays.texts(map(arrays.without_zero, typed.tokens(point.fields)))
-        numbers = {
-            filters.NUMBER + name: value for name, value in typed.numbers(point.fields).items()
-        }
-        instants = typed.instants(point.fields)
-        numbers |= {filters.INSTANT + name: value for name, value in instants.items()}
+        safe = arrays.without_zero
+        tokens = arrays.texts(map(safe, typed.tokens(point.fields)))
+        numbers, instants = typed.numbers(point.fields), typed.instants(point.fields)
+        ranges = json.dumps(
+            {filters.NUMBER + safe(name): value for name, value in numbers.items()}
+            | {filters.INSTANT + safe(name): value for name, value in instants.items()},
+            ensure_ascii=False,
+            allow_nan=False,
+        )
         text = point.text.replace("\0", "")
-        ranges = arrays.without_zero(json.dumps(numbers, ensure_ascii=False, allow_nan=False))
         f"{tokens}{ranges}{text}".encode()
         return (
             None if point.vector is None else pack(point.vector),

@@ -40,15 +40,13 @@ from memplane_adapters.postgres.schema import Layout
 from memplane_adapters.postgres.settings import PostgresSettings
 from memplane_adapters.postgres.store import PostgresStore
 from memplane_adapters.postgres.vectors import isolation, search, tables
-from memplane_adapters.postgres.vectors.collections import MAX_INDEXED, Collections, Place
+from memplane_adapters.postgres.vectors.collections import MAX_INDEXED, MAX_KEPT, Collections, Place
 from memplane_adapters.postgres.vectors.filters import condition
 from memplane_adapters.postgres.vectors.points import Points
 from memplane_adapters.postgres.walks import Walk
 
 T = TypeVar("T")
 Item = TypeVar("Item", Write[Point], Delete, Address)
-
-_MOST_NUMBERS = 16_000
 
 
 def capabilities(settings: PostgresSettings) -> Capabilities:
@@ -71,7 +69,7 @@ def capabilities(settings: PostgresSettings) -> Capabilities:
         isolation="row-level security",
         max_batch_bytes=64 * 2**20,
         max_item_bytes=64 * 2**20,
-        max_dimension=MAX_INDEXED if indexed else _MOST_NUMBERS,
+        max_dimension=MAX_INDEXED if indexed else MAX_KEPT,
     )
 
 
