@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import grpc
 from tests.faults.forwarder import Forwarder
+from tests.faults.postgres_days import PostgresVendor
 from tests.faults.process import Gateway, until
 
 from memplane import Client, Health, Kind, MemplaneError, Mode, Unavailable
@@ -31,12 +32,44 @@ NO_RETRIES = (("grpc.enable_retries", 0),)
 """So that the first answer is seen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Vendor:
-    """What only a vendor's own tools know: how to see and drop collections, and where a secret is."""
+class Lock(Protocol):
+    """Lets nobody through without the secret, which may change."""
 
-    collections: str
-    """The path that lists them; one below it is one of them."""
+    secret: str
+
+    @property
+    def url(self) -> str:
+        """Where to knock."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """Those of a store that has the secret that is right at first."""
+        ...
+
+
+class Vendor(Protocol):
+    """What only a vendor's own tools know: how to see and drop collections, and how to lock them."""
+
+    def collections(self, url: str) -> list[str]:
+        """The names of all collections, as the server itself tells."""
+        ...
+
+    def drop(self, url: str, name: str) -> None:
+        """Drop one."""
+        ...
+
+    def locked(self, url: str) -> AbstractContextManager[Lock]:
+        """Put a lock before a server that runs."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OverHttp:
+    """A vendor that can be spoken to in JSON."""
+
+    path: str
+    """What lists the collections; one below it is one of them."""
     names: Callable[[Any], list[str]]
     """From the list as it is answered to their names."""
     header: str
@@ -52,30 +85,53 @@ class Vendor:
     grpc_port: str = ""
     """What part of the URL's query names the port of gRPC, where not all can go through HTTP."""
 
+    def collections(self, url: str) -> list[str]:
+        """As of a vendor."""
+        return self.names(self._ask(url, "GET", self.path))
 
-VENDORS = {
-    "chroma": Vendor(
-        collections="/api/v2/tenants/default_tenant/databases/default_database/collections",
+    def drop(self, url: str, name: str) -> None:
+        """As of a vendor."""
+        self._ask(url, "DELETE", f"{self.path}/{name}")
+
+    def locked(self, url: str) -> AbstractContextManager[Lock]:
+        """As of a vendor."""
+        return Doorkeeper(url, self, "right")
+
+    def _ask(self, url: str, method: str, path: str) -> Any:
+        address = urlsplit(url)
+        asking = http.client.HTTPConnection(address.hostname or HOST, address.port, timeout=20)
+        asking.request(method, path, headers=dict(self.headers))
+        answer = asking.getresponse()
+        body = answer.read()
+        asking.close()
+        assert answer.status < 300, body
+        return json.loads(body) if body else None
+
+
+VENDORS: dict[str, Vendor] = {
+    "chroma": OverHttp(
+        path="/api/v2/tenants/default_tenant/databases/default_database/collections",
         names=lambda answer: [each["name"] for each in answer],
         header="X-Chroma-Token",
         secret="token",
     ),
-    "pinecone": Vendor(
-        collections="/indexes",
+    "pinecone": OverHttp(
+        path="/indexes",
         names=lambda answer: [each["name"] for each in answer["indexes"]],
         header="Api-Key",
         secret="api_key",
         headers={"Api-Key": "emulator", "X-Pinecone-Api-Version": "2026-07"},
     ),
-    "qdrant": Vendor(
-        collections="/collections",
+    "postgres": PostgresVendor(),
+    "qdrant": OverHttp(
+        path="/collections",
         names=lambda answer: [each["name"] for each in answer["result"]["collections"]],
         header="api-key",
         secret="api_key",
         over_http={"transport": "rest"},
     ),
-    "weaviate": Vendor(
-        collections="/v1/schema",
+    "weaviate": OverHttp(
+        path="/v1/schema",
         names=lambda answer: [each["class"] for each in answer["classes"] or ()],
         header="authorization",
         secret="api_key",
@@ -173,23 +229,13 @@ class Day:
 
     def collections(self) -> list[str]:
         """The names of all collections, as the server itself tells."""
-        return self.vendor.names(self._ask("GET", self.vendor.collections))
+        return self.vendor.collections(self.server.url)
 
     def drop_all(self) -> None:
         """Drop every collection, behind the gateway's back."""
         for name in self.collections():
-            self._ask("DELETE", f"{self.vendor.collections}/{name}")
+            self.vendor.drop(self.server.url, name)
         assert self.collections() == []
-
-    def _ask(self, method: str, path: str) -> Any:
-        address = urlsplit(self.server.url)
-        asking = http.client.HTTPConnection(address.hostname or HOST, address.port, timeout=20)
-        asking.request(method, path, headers=dict(self.vendor.headers))
-        answer = asking.getresponse()
-        body = answer.read()
-        asking.close()
-        assert answer.status < 300, body
-        return json.loads(body) if body else None
 
 
 def wait_until_served(client: Client) -> None:
@@ -268,8 +314,9 @@ def failures(client: Client, timeout: float = 10.0) -> dict[str, MemplaneError]:
 class Doorkeeper:
     """A reverse proxy that lets nobody through without the secret."""
 
-    def __init__(self, upstream: str, vendor: Vendor, secret: str) -> None:
+    def __init__(self, upstream: str, vendor: OverHttp, secret: str) -> None:
         self.secret = secret
+        self.settings = {vendor.secret: secret, **vendor.over_http}
         self._vendor = vendor
         self._upstream = urlsplit(upstream)
         self._server = ThreadingHTTPServer((HOST, 0), self._handler())

@@ -13,7 +13,7 @@ from tests.faults.days import (
     PATIENCE,
     Backdrop,
     Day,
-    Doorkeeper,
+    Lock,
     backdrops,
     day,
     environ_for,
@@ -117,16 +117,12 @@ def test_field_52_refused_connection_later(today: Day) -> None:
 @pytest.fixture
 def locked(
     backdrop: Backdrop, servers: Servers, place: Path
-) -> Iterator[tuple[Doorkeeper, Gateway, Client]]:
+) -> Iterator[tuple[Lock, Gateway, Client]]:
     """A gateway that has the secret of the server's doorkeeper, and a memory."""
-    vendor, server = backdrop.vendor, backdrop.make(servers, place / "server")
-    with (
-        closing(server),
-        Doorkeeper(server.url, vendor, "right") as keeper,
-    ):
-        server.start()
-        secret = {vendor.secret: "right", **vendor.over_http}
-        environ = environ_for(backdrop.adapter, keeper.url, **secret)
+    server = backdrop.make(servers, place / "server")
+    server.start()
+    with closing(server), backdrop.vendor.locked(server.url) as keeper:
+        environ = environ_for(backdrop.adapter, keeper.url, **keeper.settings)
         with (
             Gateway(place, environ=environ) as gateway,
             Client(gateway.address, options=NO_RETRIES) as client,
@@ -138,7 +134,7 @@ def locked(
             assert "bug in" not in gateway.log
 
 
-def test_wrong_credentials(locked: tuple[Doorkeeper, Gateway, Client]) -> None:
+def test_wrong_credentials(locked: tuple[Lock, Gateway, Client]) -> None:
     keeper, _, client = locked
     keeper.secret = "changed"
     for name, error in failures(client).items():
@@ -152,7 +148,7 @@ def test_wrong_credentials(locked: tuple[Doorkeeper, Gateway, Client]) -> None:
     check_all_is_there(client)
 
 
-def test_wrong_credentials_at_the_start(locked: tuple[Doorkeeper, Gateway, Client]) -> None:
+def test_wrong_credentials_at_the_start(locked: tuple[Lock, Gateway, Client]) -> None:
     keeper, gateway, client = locked
     gateway.stop()
     keeper.secret = "changed while it was down"
