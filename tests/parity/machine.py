@@ -128,7 +128,9 @@ class Parity(RuleBasedStateMachine):
 
     @rule(merging=own("mergings"))
     def consolidate(self, merging: Any) -> None:
-        """Merge near-duplicates, or say which are."""
+        """Merge near-duplicates, or say which are: that alone where a store cannot merge."""
+        if any(side.lacks("consolidate") for side in self._table.sides):
+            merging = replace(merging, dry_run=True)
         self._written(lambda number: replace(merging, number=number))
 
     @rule(listing=own("listings"))

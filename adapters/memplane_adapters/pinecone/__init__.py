@@ -18,6 +18,20 @@ def connect(settings: PineconeSettings, data_dir: Path) -> Backend:  # noqa: ARG
     return Backend(vector=PineconeVectorStore(settings))
 
 
+async def server(settings: PineconeSettings, data_dir: Path) -> str:  # noqa: ARG001 (as above)
+    """What answers; a service has no version but that of its API."""
+    from memplane_adapters.pinecone.upkeep import server_name
+
+    return await server_name(settings)
+
+
+async def remove(settings: PineconeSettings, data_dir: Path) -> None:  # noqa: ARG001 (as above)
+    """The indexes of the prefix."""
+    from memplane_adapters.pinecone.upkeep import remove_all
+
+    await remove_all(settings)
+
+
 ADAPTER = Adapter(
     name="pinecone",
     settings=PineconeSettings,
@@ -25,6 +39,9 @@ ADAPTER = Adapter(
     from_url=from_url,
     place=("url", "prefix"),
     prefix="prefix",
+    remove=remove,
+    server=server,
+    start=("api_key", "cloud", "region"),
     needs=("pinecone",),
     local=(
         LocalStore(

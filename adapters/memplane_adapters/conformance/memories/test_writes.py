@@ -33,7 +33,9 @@ pytestmark = ON_THE_SESSION_LOOP
 
 
 @EVERY_KIND
-async def test_a_new_memory_is_created(space: AsyncScope, kind: Kind) -> None:
+async def test_a_new_memory_is_created(
+    space: AsyncScope, kind: Kind, abilities: Capabilities
+) -> None:
     written = await space.put(kind, "k", text="A cup of tea", attributes={"n": 1})
     assert written.outcome is Outcome.CREATED
     assert written.ref == space.ref(kind, "k")
@@ -42,7 +44,7 @@ async def test_a_new_memory_is_created(space: AsyncScope, kind: Kind) -> None:
     assert written.create_time == written.update_time
     assert written.expire_time is None
     assert written.durability is not Durability.UNKNOWN
-    assert written.visible
+    assert written.visible is abilities[kind].read_your_writes
     assert not written.replayed
     memory = await there(space, kind, "k")
     assert memory.ref == written.ref
