@@ -108,19 +108,24 @@ def certify(choice: Choice, selection: Selection) -> Certificate:
 
 
 class Told:
-    """Says now and then how far it is."""
+    """Says what failed, and now and then how far it is."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._said = time.monotonic()
+        self._failed = 0
 
     def __call__(self, findings: Findings) -> None:
-        if time.monotonic() - self._said < _LINE_SECONDS:
-            return
-        self._said = time.monotonic()
-        failed = len(findings.of("failed"))
-        done = f"{len(findings.cases)} of {findings.expected} cases, {failed} failed"
-        print(f"{self._name}: {done}", file=sys.stderr)
+        failed = findings.of("failed")
+        for case in failed[self._failed :]:
+            self._say(f"failed: {case.id}: {case.reason}")
+        self._failed = len(failed)
+        if time.monotonic() - self._said >= _LINE_SECONDS:
+            self._said = time.monotonic()
+            self._say(f"{len(findings.cases)} of {findings.expected} cases, {len(failed)} failed")
+
+    def _say(self, text: str) -> None:
+        print(f"{self._name}: {text}", file=sys.stderr, flush=True)
 
 
 def publish(made: Certificate, pages: Path) -> None:

@@ -104,6 +104,8 @@ _REASONS: Final = (
     (r"the store drops expired rows by itself", Why.PRESENT),
     (r"the store has every mode", Why.PRESENT),
     (r"the store has no limit .*", Why.PRESENT),
+    (r"the store does not limit what is beside vectors", Why.PRESENT),
+    (r"the store has no room for \w+ bytes beside a vector", Why.ABSENT),
     (r"the store has no (?:lack of atomic batches|rows that outlive their expiry)", Why.PRESENT),
     (r"the store keeps no (?P<name>points|key-values)", Why.ELSEWHERE),
     (r"the store makes one promise only", Why.ELSEWHERE),
