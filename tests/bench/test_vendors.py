@@ -11,6 +11,7 @@ import pytest
 from bench import made, measure, stores, vendors
 from bench.direct import Direct, Fields, Found, Vector, direct_for
 from bench.direct.embedded import SqliteTable
+from bench.sides import ByLibrary
 from tests.thorough import THOROUGH
 
 SMALL = vendors.Effort(turns=1, rows=60, batch=5, reads=((1, 4), (2, 6)), puts=((1, 1), (2, 2)))
@@ -58,8 +59,8 @@ async def measured(library: Direct, other: Direct) -> list[str]:
         for one in (library, other):
             await one.open(example)
         rows = await vendors.measure_all(
-            vendors.ByLibrary(library, approximate=False),
-            vendors.ByLibrary(other, approximate=False),
+            ByLibrary(library, approximate=False),
+            ByLibrary(other, approximate=False),
             lambda: 0.0,
             SMALL,
         )
