@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import os
 import uuid
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -28,6 +29,9 @@ from memplane_adapters.contract import (
 )
 from memplane_adapters.postgres import PostgresSettings
 from memplane_adapters.postgres.settings import from_url
+from memplane_gateway.config import load
+from memplane_gateway.config.place import place_of
+from memplane_gateway.config.stores import make_store
 
 __all__ = ["keys"]
 
@@ -248,6 +252,14 @@ async def test_what_cannot_be_stored_fails_alone(keys: dict[str, Any], atomic: b
 # --- settings -----------------------------------------------------------------------------------
 
 
+def test_pgvector_is_another_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load(environ={"MEMPLANE_VECTOR": "pgvector+postgresql://ada@localhost/d?index=hnsw"})
+    store = settings.stores[settings.routes.semantic.store]
+    assert (store.adapter, store.settings.user, store.settings.index) == ("postgres", "ada", "hnsw")
+    assert place_of(make_store("postgres", {"url": "postgresql://localhost/d"})) == place_of(store)
+
+
 @pytest.mark.parametrize(
     ("url", "keys"),
     [
@@ -293,6 +305,8 @@ def test_urls(url: str, keys: dict[str, Any]) -> None:
         {"schema": "a" * 64},
         {"connections": 0},
         {"timeout": 0.0},
+        {"ef_search": 0},
+        {"ef_search": 1_001},
         {"connect_timeout": -1.0},
     ],
     ids=str,

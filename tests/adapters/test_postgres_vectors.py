@@ -234,11 +234,10 @@ async def test_an_index_may_be_asked_for_later(keys: dict[str, Any]) -> None:
         await points.write(*(points.point(f"{n}", at) for n, at in enumerate(some_vectors(30))))
     text = f"select count(*) from pg_indexes where schemaname = '{keys['schema']}' and indexname ~ 'hnsw'"
     assert await raw(keys, text) == [(0,)]
-    tenant = points.tenant
+    tenant, target = points.tenant, some_vectors(30)[7]
     for _ in range(2):
         async with ready(**keys, index="hnsw") as points:
             points.tenant = tenant
-            target = some_vectors(30)[7]
             hits = (await points.store.query(Query(scope=points.scope(), vector=target))).hits
             assert hits[0].record == b"7"
         assert await raw(keys, text) == [(1,)]

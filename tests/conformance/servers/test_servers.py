@@ -31,6 +31,7 @@ from memplane_adapters.conformance.servers import (
     free_ports,
     given,
     launcher_for,
+    without_vectors,
 )
 from memplane_adapters.contract import LocalStore
 
@@ -310,6 +311,27 @@ def test_a_program_on_the_path_comes_before_one_in_the_tools(nowhere: Path) -> N
     assert launcher_for(STORE) == Program(tool)
     on_the_path = program(nowhere / "bin" / STORE.program)
     assert launcher_for(STORE) == Program(on_the_path)
+
+
+def test_a_program_that_brings_nothing_for_vectors_is_passed_over(nowhere: Path) -> None:
+    """It is a link, as Debian makes one; what it brings is seen from where it leads."""
+    store = dataclasses.replace(
+        STORE, brings=("../lib*/vector.*", "../lib*/*/vector.*"), key_values=True
+    )
+    plain = program(nowhere / "bin" / STORE.program)
+    with pytest.raises(NotAtHandError, match=r"brings \.\./lib"):
+        launcher_for(store)
+    assert launcher_for(without_vectors(store)) == Program(plain)
+    real = Path(program(nowhere / "package/bin" / STORE.program))
+    (nowhere / "package/lib/store").mkdir(parents=True)
+    (nowhere / "package/lib/store/vector.so").touch()
+    link = nowhere / ".tools/servers/files/bin" / STORE.program
+    link.parent.mkdir(parents=True)
+    link.symlink_to(real)
+    assert launcher_for(store) == Program(str(link))
+    assert launcher_for(without_vectors(store)) == Program(plain)
+    with pytest.raises(NotAtHandError):
+        without_vectors(STORE)
 
 
 def test_tools_are_found_from_below_and_by_the_variable(
