@@ -116,9 +116,6 @@ async def test_it_says_what_it_is(address: str) -> None:
         assert "not the vendor's" in (await client.get(f"{address}/emulator")).text
 
 
-# --- the control plane --------------------------------------------------------------------------
-
-
 async def test_a_wrong_key_is_refused_on_both_planes(address: str) -> None:
     async with new_index(address) as index, project(address, "wrong") as control:
         with pytest.raises(UnauthorizedError):
@@ -157,15 +154,9 @@ async def test_an_index_is_made_once_and_ready_only_later(address: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["A", "a_b", "-a", "a-", "a" * 46, "ä"])
-async def test_names_of_indexes(address: str, name: str) -> None:
-    async with httpx.AsyncClient(headers=HEADERS) as client:
-        answer = await client.post(f"{address}/indexes", json={"name": name, "schema": DENSE})
-    assert answer.status_code == 400
-
-
-@pytest.mark.parametrize("tags", [{"a b": ""}, {"a": "x/y"}, {"a": "x" * 121}])
-async def test_tags(address: str, tags: dict[str, str]) -> None:
-    body = {"name": "tagged", "schema": DENSE, "tags": tags}
+@pytest.mark.parametrize("tags", [{}, {"a b": ""}, {"a": "x/y"}, {"a": "x" * 121}], ids=str)
+async def test_names_and_tags_of_indexes(address: str, name: str, tags: dict[str, str]) -> None:
+    body = {"name": "tagged" if tags else name, "schema": DENSE, "tags": tags}
     async with httpx.AsyncClient(headers=HEADERS) as client:
         assert (await client.post(f"{address}/indexes", json=body)).status_code == 400
 
@@ -177,9 +168,6 @@ async def test_an_index_that_is_not_there_is_not_found(address: str) -> None:
             await query(index)
         with pytest.raises(NotFoundError):
             await put(index, one())
-
-
-# --- visibility ---------------------------------------------------------------------------------
 
 
 async def test_reads_lag_behind_writes_and_queries_say_how_far(index: AsyncIndex) -> None:
@@ -252,9 +240,6 @@ async def test_what_was_written_outlives_the_process(tmp_path: Path, servers: Se
             assert await put(index, one("c")) == 3, "LSNs go on"
     finally:
         server.close()
-
-
-# --- sizes and numbers --------------------------------------------------------------------------
 
 
 async def test_more_than_two_megabytes_are_refused(index: AsyncIndex) -> None:
@@ -350,9 +335,6 @@ async def test_a_query_gives_at_most_10_000_matches_and_4_megabytes(index: Async
     assert len((await query(index, top_k=100, include_metadata=True)).matches) == 100
     async with refused(400, "result"):
         await query(index, top_k=120, include_metadata=True)
-
-
-# --- metadata and filters -----------------------------------------------------------------------
 
 
 async def test_metadata_changes_types_and_loses_nulls(index: AsyncIndex) -> None:
@@ -458,9 +440,6 @@ async def test_scores_are_cosines(index: AsyncIndex) -> None:
     assert scores == pytest.approx({"same": 1, "half": math.sqrt(0.5), "opposite": -1})
 
 
-# --- deletes and namespaces ---------------------------------------------------------------------
-
-
 async def test_a_delete_takes_one_selector_and_tells_nothing(index: AsyncIndex) -> None:
     await put(index, one(n=1), one("b", n=2), one("c", n=2))
     assert await index.delete(ids=["a", "missing"], namespace=SPACE) is None  # type: ignore[func-returns-value]
@@ -487,9 +466,6 @@ async def test_namespaces_are_apart_and_can_be_dropped(index: AsyncIndex) -> Non
     with pytest.raises(NotFoundError):
         await index.describe_namespace(name="another")
     assert (await raw(index, "/vectors/upsert", {"vectors": [one()], "namespace": "é"})).is_error
-
-
-# --- faults -------------------------------------------------------------------------------------
 
 
 async def test_a_short_burst_is_ridden_out_by_the_sdk(address: str, index: AsyncIndex) -> None:

@@ -32,11 +32,9 @@ from memplane_adapters.conformance.stores.fixtures import (
 from memplane_adapters.conformance.strategies import values
 from memplane_adapters.contract import (
     Address,
-    Collection,
     Condition,
     Delete,
     Durability,
-    EmbeddingIdentity,
     Fields,
     Kind,
     Op,
@@ -50,10 +48,8 @@ from memplane_adapters.contract import (
     WriteStatus,
     metadata_bytes,
 )
-from memplane_adapters.kit.collections import identity
 from memplane_adapters.pinecone import ADAPTER, PineconeSettings, rows
 from memplane_adapters.pinecone.client import json_bytes, shortest
-from memplane_adapters.pinecone.names import identity_of, namespace_of, tags_of
 from memplane_adapters.pinecone.store import PineconeVectorStore
 
 (PINECONE,) = (choice for choice in choices() if choice.adapter_name == "pinecone")
@@ -434,76 +430,6 @@ async def test_a_frozen_server_is_not_waited_for(servers: Servers, tmp_path: Pat
             assert (refusal.value.reason, refusal.value.retryable) == (StoreReason.TIMEOUT, True)
             own.resume()
             assert await points.walk() == ["k"]
-
-
-# --- names and settings -------------------------------------------------------------------------
-
-
-@given(tenant=st.text(max_size=300), other=st.text(max_size=300))
-def test_namespaces_are_what_pinecone_takes_and_each_tenants_own(tenant: str, other: str) -> None:
-    name = namespace_of(tenant)
-    assert name.isascii()
-    assert 1 <= len(name) <= 512
-    assert (name == namespace_of(other)) is (tenant == other)
-    assert namespace_of("user-42") == "tenant.user-42"
-
-
-@given(model=st.text(max_size=200), analyzer=st.text(max_size=20))
-def test_tags_hold_an_identity_without_loss(model: str, analyzer: str) -> None:
-    embedding = EmbeddingIdentity("provider", model, 8)
-    whole = identity(Collection(Kind.SEMANTIC, embedding, analyzer))
-    tags = tags_of(whole)
-    assert identity_of(tags) == whole
-    assert all(value.isascii() and len(value) <= 120 for value in tags.values())
-    assert len(tags) <= 20
-
-
-def test_the_key_is_not_shown() -> None:
-    assert "s3cret" not in repr(PineconeSettings(api_key="s3cret"))
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"url": "api.pinecone.io"},
-        {"url": "https://key@api.pinecone.io"},
-        {"url": "https://api.pinecone.io?a=b"},
-        {"prefix": ""},
-        {"prefix": "Upper"},
-        {"prefix": "a" * 22},
-        {"api_key": "é"},
-        {"cloud": ""},
-        {"timeout": 0.0},
-        {"visible_timeout": -1.0},
-    ],
-    ids=str,
-)
-def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="should"):
-        PineconeSettings(**wrong)
-
-
-@pytest.mark.parametrize(
-    ("url", "keys"),
-    [
-        ("", {}),
-        ("?api_key=k&region=eu-west-1", {"api_key": "k", "region": "eu-west-1"}),
-        ("api.pinecone.io", {"url": "https://api.pinecone.io"}),
-        ("http://localhost:5080?timeout=2.5", {"url": "http://localhost:5080", "timeout": 2.5}),
-    ],
-)
-def test_urls(url: str, keys: dict[str, object]) -> None:
-    assert ADAPTER.from_url(url) == keys
-    PineconeSettings(**keys)  # type: ignore[arg-type]
-
-
-def test_the_client_library_is_loaded_only_when_a_store_is_made() -> None:
-    script = (
-        "import sys, memplane_adapters.pinecone as p; assert 'pinecone.async_client' not in sys.modules\n"
-        "from pathlib import Path\n"
-        "p.ADAPTER.connect(p.PineconeSettings(), Path()); assert 'pinecone' in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
 async def test_write_batches_take_the_last_of_several_for_one_address(points: Points) -> None:

@@ -82,7 +82,7 @@ class FaultyStore:
 
     def __getattr__(self, name: str) -> Any:
         behind = getattr(self._store, name)
-        if name in ("capabilities", "close"):
+        if name in ("capabilities", "close", "token", "reach"):
             return behind
 
         async def call(*arguments: Any, **options: Any) -> Any:
