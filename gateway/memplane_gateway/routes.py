@@ -153,7 +153,7 @@ class Route:
 
     def consistency_tokens(self, tenant: str) -> list[str]:
         """What its store gives for what it has written so far; nothing where every read sees it."""
-        if not isinstance(self._store, Eventual):
+        if self._store.capabilities.read_your_writes or not isinstance(self._store, Eventual):
             return []
         kinds = [self.kind, *([KINDS[self.kind]] if self.kind in KINDS else [])]
         return [token for kind in kinds if (token := self._store.token(kind, tenant))]

@@ -15,7 +15,6 @@ import typer
 
 from memplane_gateway.cli import exits, options, output
 from memplane_gateway.cli.bar import Bar
-from memplane_gateway.cli.settings import read_settings
 from memplane_gateway.cli.version import gateway_version
 
 if TYPE_CHECKING:
@@ -82,6 +81,7 @@ def certify(
     memplane certify --store qdrant-main --report certified.md
     """
     from memplane_gateway.certifying import Selection, missing_modules
+    from memplane_gateway.cli.settings import read_settings
 
     missing = missing_modules()
     if missing:

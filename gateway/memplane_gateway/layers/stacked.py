@@ -67,6 +67,9 @@ class _Stacked:
         self._name = name
         self._inner = store
         self._layers = tuple(reversed(layers))
+        # Asked once, and only where it can be: to look through a protocol's members takes its time.
+        lags = not store.capabilities.read_your_writes
+        self._eventual = store if lags and isinstance(store, Eventual) else None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -87,12 +90,12 @@ class _Stacked:
 
     def token(self, kind: Kind, tenant: str) -> str:
         """See Eventual; empty where the store is none."""
-        return self._inner.token(kind, tenant) if isinstance(self._inner, Eventual) else ""
+        return "" if self._eventual is None else self._eventual.token(kind, tenant)
 
     def reach(self, token: str) -> None:
         """See Eventual."""
-        if isinstance(self._inner, Eventual):
-            self._inner.reach(token)
+        if self._eventual is not None:
+            self._eventual.reach(token)
 
     async def scan(self, scan: Scan) -> Page:
         """Walk over rows in order."""
