@@ -70,6 +70,8 @@ class SnapshotStore:
         self._name = name
         self._refresh_seconds = refresh_seconds
         self._current: Snapshot | None = None
+        self._replaced: Snapshot | None = None
+        """What was served before, while it is being closed."""
         self._failure: StoreError | MemplaneError | None = None
         """Of the last try; None when that went well, or is still to come."""
         self._failures = 0
@@ -148,8 +150,9 @@ class SnapshotStore:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         current, self._current = self._current, None
-        if current is not None:
-            await current.close()
+        for snapshot in (self._replaced, current):
+            if snapshot is not None:
+                await snapshot.close()
 
     async def refresh(self) -> bool:
         """Read anew, and serve that when it is whole; whether it went well."""
@@ -163,6 +166,7 @@ class SnapshotStore:
             self._note(StoreError(StoreReason.PROTOCOL, str(error)))
         else:
             self._current, self._failure, self._failures = made, None, 0
+            self._replaced = before
             _log.info(
                 "snapshot taken",
                 extra={
@@ -173,6 +177,7 @@ class SnapshotStore:
             )
             if before is not None:
                 await before.close()
+            self._replaced = None
         self._tried.set()
         return self._failure is None
 

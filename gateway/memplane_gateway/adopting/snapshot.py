@@ -77,7 +77,7 @@ class Snapshot:
         await self.store.ensure(collection)
 
     async def close(self) -> None:
-        """Let calls that are under way finish, and delete it."""
+        """Let calls that are under way finish, and delete it; may be called again if it was cut short."""
         try:
             await self.store.close()
         finally:
@@ -119,16 +119,18 @@ class SnapshotMaker:
         Raises StoreError as the vendor or the disk fails, MemplaneError as the embedder fails or the
         collection is not to be served.
         """
-        async with _opened(self.adoption) as foreign:
-            facts = await foreign.facts()
-            self._check(facts)
-            snapshot = await asyncio.to_thread(_new)
-            try:
+        snapshot: Snapshot | None = None
+        try:
+            async with _opened(self.adoption) as foreign:
+                facts = await foreign.facts()
+                self._check(facts)
+                snapshot = _new()
                 await snapshot.open(self.collection)
                 snapshot.contents = await self._fill(snapshot, before, foreign, facts)
-            except BaseException:
+        except BaseException:
+            if snapshot is not None:
                 await asyncio.shield(snapshot.close())
-                raise
+            raise
         return snapshot
 
     async def _fill(
@@ -280,6 +282,7 @@ class SnapshotMaker:
 
 
 def _new() -> Snapshot:
+    """Makes a directory, at once: whoever is cancelled while a thread makes it leaves it there."""
     try:
         return Snapshot()
     except OSError as error:
