@@ -37,8 +37,9 @@ class Gates:
     async def writing(self, rows: Mapping[Door, Written]) -> AsyncIterator[None]:
         """Any number at once, but none while somebody wants to be alone."""
         gates = [(self._gate(door), written) for door, written in rows.items()]
-        for gate, _ in gates:
-            await gate.opened()
+        while not all(gate.is_open for gate, _ in gates):  # one may close while another opens
+            for gate, _ in gates:
+                await gate.opened()
         with contextlib.ExitStack() as stack:
             for gate, written in gates:
                 stack.enter_context(gate.write(written))
@@ -69,6 +70,11 @@ class _Gate:
         self._open: Final = asyncio.Event()
         self._open.set()
         self._turn: Final = asyncio.Lock()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody is alone or wants to be."""
+        return self._open.is_set()
 
     async def opened(self) -> None:
         while not self._open.is_set():
