@@ -43,6 +43,7 @@ from memplane_adapters.contract import (
     Scope,
     StoreError,
     StoreReason,
+    WriteStatus,
 )
 from memplane_adapters.kit.expressions import Comparison, Range
 from memplane_adapters.weaviate import ADAPTER, WeaviateSettings, filters, ranges, rows
@@ -453,3 +454,31 @@ def test_an_identity_stands_in_plain() -> None:
     said = json.loads(made["description"])
     assert said["identity"].startswith("conformance/made-up/8 (cosine, normalized)")
     assert said["dimension"] == DIMENSION
+
+
+async def test_what_grows_by_its_tokens_goes_in_several_requests(
+    points: Points, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixteen tokens for each number, with its path in each: a server takes 100 MB at once."""
+    sizes: list[int] = []
+    write = inside(points)._client.write
+
+    async def counted(request: Any) -> Any:
+        sizes.append(request.ByteSize())
+        return await write(request)
+
+    monkeypatch.setattr(inside(points)._client, "write", counted)
+    monkeypatch.setattr("memplane_adapters.weaviate.store._REQUEST_BYTES", 2**18)
+    fields: dict[str, Any] = {"n" * 128: {f"{number}": number for number in range(20)}}
+    small = [points.point(f"{number}", fields=fields) for number in range(10)]
+    twice = [points.point("0", record=b"first"), *small]
+    assert {each.status for each in await points.try_write(twice)} == {WriteStatus.APPLIED}
+    assert len(sizes) > 1
+    assert max(sizes) <= 2**18 + 2**10
+    assert await points.walk() == [f"{number}" for number in range(10)]
+    assert await points.count(tree=Condition(("n" * 128, "7"), Op.GT, 6)) == 10
+    huge = points.point("huge", fields={"n" * 128: {f"{n}": float(n) for n in range(45_000)}})
+    (refused, written) = await points.try_write([huge, points.point("beside")])
+    assert refused.error is not None
+    assert refused.error.reason is StoreReason.ITEM_TOO_LARGE
+    assert written.status is WriteStatus.APPLIED

@@ -31,6 +31,11 @@ def tokens(sort: str, name: str, number: float) -> Iterator[str]:
     return (_token(sort, name, digits[:end]) for end in range(1, len(digits) + 1))
 
 
+def size_of(name: str) -> int:
+    """About how many bytes the tokens of one number are; known before they are made."""
+    return 16 * (len(name.encode()) + 20)
+
+
 def wanted(condition: Range) -> list[str]:
     """The tokens of which a row within a range holds exactly one; none when no number is."""
     bound = sortable(condition.bound)

@@ -80,6 +80,8 @@ PROPERTIES: Final[Sequence[Mapping[str, object]]] = (
 )
 """What every collection has."""
 
+MOST_BYTES: Final = 96 * 2**20
+"""Of an object: a server takes 100 MB in a message."""
 _PLACED: Final = 1 << 63
 
 
@@ -113,9 +115,13 @@ def whole(token: str) -> str:
 
 def encode(
     point: Point, collection: str, tenant: str, own: Mapping[tuple[str, str], str]
-) -> batch_pb2.BatchObject:
-    """The object of a memory; `own` are the properties of single paths."""
+) -> batch_pb2.BatchObject | StoreError:
+    """The object of a memory, or why it must not be written; `own` are the properties of single paths."""
     address = point.address
+    numbers, instants = typed.numbers(point.fields), typed.instants(point.fields)
+    size = sum(map(ranges.size_of, (*numbers, *instants)))
+    if size > MOST_BYTES:
+        return too_large(size)
     made = batch_pb2.BatchObject(uuid=id_of(address), collection=collection, tenant=tenant)
     if point.vector is not None:
         made.vectors.add(
@@ -138,8 +144,8 @@ def encode(
         texts[EXPIRE_TIME].number_value = point.expire_time
     elsewhere: list[str] = []
     for sort, by_path in (
-        ("number", typed.numbers(point.fields)),
-        ("instant", typed.instants(point.fields)),
+        ("number", numbers),
+        ("instant", instants),
     ):
         for name, value in by_path.items():
             called = own.get((sort, name))
@@ -151,6 +157,15 @@ def encode(
     _add(made, TOKENS, map(whole, typed.tokens(point.fields)))
     _add(made, RANGES, map(whole, elsewhere))
     return made
+
+
+def too_large(size: int) -> StoreError:
+    """Why an object of so many bytes must not be written."""
+    return StoreError(
+        StoreReason.ITEM_TOO_LARGE,
+        f"{size} bytes with what filters look for, above {MOST_BYTES}",
+        metadata={"limit_bytes": str(MOST_BYTES), "actual_bytes": str(size)},
+    )
 
 
 def _add(made: batch_pb2.BatchObject, name: str, values: Iterable[str]) -> None:

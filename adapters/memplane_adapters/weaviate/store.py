@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from memplane_adapters.contract import (
@@ -42,6 +42,8 @@ from memplane_adapters.weaviate.settings import WeaviateSettings
 from memplane_adapters.weaviate.stubs import batch_pb2
 
 _MIB: Final = 2**20
+_REQUEST_BYTES: Final = 32 * _MIB
+"""Of one request: a server takes 100 MB. Fields may grow thirtyfold by the tokens for ranges."""
 _APPLIED: Final = WriteResult(WriteStatus.APPLIED)
 _MISSING: Final = WriteResult(WriteStatus.MISSING)
 
@@ -64,7 +66,6 @@ def capabilities(settings: WeaviateSettings) -> Capabilities:
         vectorless=True,
         durability=(Durability.PROCESS,),
         isolation="tenant",
-        # A server takes 100 MB in a message.
         max_batch_items=500,
         max_batch_bytes=16 * _MIB,
         max_item_bytes=8 * _MIB,
@@ -104,33 +105,64 @@ class WeaviateVectorStore:
         self._check_open()
         if any(write.expected is not None for write in writes):
             raise errors.unsupported("Weaviate has no conditional writes")
-        results: list[WriteResult] = []
-        fitting: dict[Address, tuple[int, batch_pb2.BatchObject]] = {}
-        for index, point in enumerate(write.entry for write in writes):
-            address = point.address
-            place = self._collections.ensured(address.kind)
+        results: dict[int, WriteResult] = {}
+        fitting: dict[Address, tuple[Point, list[int]]] = {}
+        for number, point in enumerate(write.entry for write in writes):
+            place = self._collections.ensured(point.address.kind)
             refusal = misfit(point.vector, place.dimension)
             if refusal is not None:
-                results.append(WriteResult(WriteStatus.FAILED, refusal))
+                results[number] = WriteResult(WriteStatus.FAILED, refusal)
                 continue
             # Of several for one address the last one stays: a server takes them in any order.
-            made = rows.encode(point, place.called, tenant_name(address.tenant), place.ranges)
-            fitting[address] = index, made
-            results.append(_APPLIED)
-        if fitting:
-            for index, error in (await self._write(fitting)).items():
-                results[index] = WriteResult(WriteStatus.FAILED, error)
-        return results
+            _, numbers = fitting.get(point.address, (point, []))
+            fitting[point.address] = point, [*numbers, number]
+        became = await self._write_all([point for point, _ in fitting.values()])
+        for address, (_, numbers) in fitting.items():
+            results.update(dict.fromkeys(numbers, became[address]))
+        return [results[number] for number in range(len(writes))]
+
+    async def _write_all(self, points: Sequence[Point]) -> dict[Address, WriteResult]:
+        """Write rows, in as many requests as it takes. Raises where the first of them fails."""
+        became: dict[Address, WriteResult] = {}
+        part: dict[Address, batch_pb2.BatchObject] = {}
+        size = 0
+        sent = False
+        try:
+            for point in points:
+                made = self._made(point)
+                if isinstance(made, StoreError):
+                    became[point.address] = WriteResult(WriteStatus.FAILED, made)
+                    continue
+                bytes_of = made.ByteSize()
+                if part and size + bytes_of > _REQUEST_BYTES:
+                    became.update(await self._write(part))
+                    part, size, sent = {}, 0, True
+                part[point.address] = made
+                size += bytes_of
+            if part:
+                became.update(await self._write(part))
+        except StoreError as error:
+            if not sent:
+                raise
+            failed = WriteResult(WriteStatus.FAILED, error)
+            became.update((each.address, failed) for each in points if each.address not in became)
+        return became
+
+    def _made(self, point: Point) -> batch_pb2.BatchObject | StoreError:
+        place = self._collections.ensured(point.address.kind)
+        tenant = tenant_name(point.address.tenant)
+        made = rows.encode(point, place.called, tenant, place.ranges)
+        if isinstance(made, StoreError) or made.ByteSize() <= rows.MOST_BYTES:
+            return made
+        return rows.too_large(made.ByteSize())
 
     async def _write(
-        self, fitting: dict[Address, tuple[int, batch_pb2.BatchObject]]
-    ) -> dict[int, StoreError]:
-        """Write rows; the errors of those that were refused, by index."""
-        indexes = [index for index, _ in fitting.values()]
-        objects = [made for _, made in fitting.values()]
-        request = batch_pb2.BatchObjectsRequest(objects=objects, consistency_level=QUORUM)
+        self, part: Mapping[Address, batch_pb2.BatchObject]
+    ) -> dict[Address, WriteResult]:
+        """Write rows in one request; what became of each."""
+        request = batch_pb2.BatchObjectsRequest(objects=part.values(), consistency_level=QUORUM)
         written: dict[Door, dict[str, Address]] = {}
-        for address, (_, made) in fitting.items():
+        for address, made in part.items():
             written.setdefault((made.collection, made.tenant), {})[made.uuid] = address
         # A server that misses a collection makes one of what it is sent (auto schema): a write asks
         # first whether it is there.
@@ -140,8 +172,13 @@ class WeaviateVectorStore:
             async with self._gates.writing(written):
                 answer = await self._client.write(request)
         finally:
-            self._scans.noted(fitting)
-        return {indexes[one.index]: errors.from_words(one.error) for one in answer.errors}
+            self._scans.noted(part)
+        addresses = list(part)
+        became = dict.fromkeys(addresses, _APPLIED)
+        for one in answer.errors:
+            refused = WriteResult(WriteStatus.FAILED, errors.from_words(one.error))
+            became[addresses[one.index]] = refused
+        return became
 
     async def fetch(
         self, addresses: Sequence[Address], *, vectors: bool = False
