@@ -55,8 +55,8 @@ class _Watching(httpx.AsyncBaseTransport):
         except httpx.TransportError:
             attempts.unsure = True
             raise
-        if response.status_code >= 400:
-            attempts.unsure |= response.status_code >= 500 and response.status_code != 503
+        status = response.status_code
+        attempts.unsure |= (status >= 500 or status == 408) and status not in _UNTOUCHED
         for name in _COMMITTED:
             if response.headers.get(name, "").isdecimal():
                 attempts.lsn = int(response.headers[name])

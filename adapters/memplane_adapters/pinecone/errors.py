@@ -108,9 +108,9 @@ def is_namespace_missing(error: Exception) -> bool:
     )
 
 
-def is_answer_too_large(error: StoreError) -> bool:
-    """Whether a query gave more than an answer holds."""
-    return error.reason is StoreReason.PROTOCOL and "result" in str(error) and "bytes" in str(error)
+def may_be_too_much(error: StoreError) -> bool:
+    """Whether a query may have asked for more than an answer holds; nobody knows the words for it."""
+    return error.reason in (StoreReason.PROTOCOL, StoreReason.ITEM_TOO_LARGE)
 
 
 def _by_words(lowered: str) -> StoreReason:

@@ -55,7 +55,7 @@ class Reader:
 
     def fits(self, number: int) -> bool:
         """Whether one answer is likely to hold so many rows."""
-        return number <= self._sizes.at_once(self.place.dimension)
+        return number <= min(self._sizes.at_once(self.place.dimension), _MOST)
 
     def decode(self, record: Any, *, vectors: bool) -> Stored:
         """The row of a record that was read. Raises PROTOCOL."""

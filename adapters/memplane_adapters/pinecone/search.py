@@ -20,14 +20,14 @@ from memplane_adapters.contract import (
     cosine_relevance,
     rank_key,
 )
-from memplane_adapters.kit.ties import cut_ties
+from memplane_adapters.kit.ties import MOST_ROWS, cut_ties
 from memplane_adapters.pinecone import errors, rows
 from memplane_adapters.pinecone.client import shortest
 from memplane_adapters.pinecone.filters import Selection
 from memplane_adapters.pinecone.reading import Reader
 
-_NUMBER_BYTES: Final = 14
-"""Of a vector's number in an answer, at most."""
+_GROWTH: Final = 4
+"""So many times more is asked for when too few of those that came belong to the selection."""
 
 
 class Found(NamedTuple):
@@ -64,19 +64,32 @@ class VectorSearch:
         )
 
     async def _ask(self, number: int) -> Sequence[Found]:
-        matches: Sequence[Any] | None = None
+        """So many at least; fewer only when there are no more.
+
+        Of what the index gives some may not belong to the selection, or be gone already.
+        """
+        asked = number
+        while True:
+            given, matches = await self._candidates(asked)
+            self.scanned = max(self.scanned, given)
+            found = [self._found(match) for match in matches]
+            found = [one for one in found if self._selection.matches(one.metadata)]
+            if len(found) >= number or given < asked or asked >= MOST_ROWS:
+                return found
+            asked = min(asked * _GROWTH, MOST_ROWS)
+
+    async def _candidates(self, number: int) -> tuple[int, Sequence[Any]]:
+        """How many records the index gives as the nearest, and those of them that are there."""
         if self._reader.fits(number):
             try:
                 matches = await self._nearest(number, whole=True)
             except StoreError as error:
-                if not errors.is_answer_too_large(error):
+                if not errors.may_be_too_much(error):
                     raise
-        if matches is None:
-            ids = [match.id for match in await self._nearest(number, whole=False)]
-            matches = list((await self._reader.fetch(ids)).values())
-        self.scanned = len(matches)
-        found = [self._found(match) for match in matches]
-        return [one for one in found if self._selection.matches(one.metadata)]
+            else:
+                return len(matches), matches
+        ids = [match.id for match in await self._nearest(number, whole=False)]
+        return len(ids), list((await self._reader.fetch(ids)).values())
 
     async def _nearest(self, number: int, *, whole: bool) -> Sequence[Any]:
         reply = await self._reader.ask(

@@ -27,6 +27,8 @@ from memplane_adapters.pinecone.engine import Engine
 
 _MOST_IDS: Final = 10_000
 """Of a namespace; beyond, a read of any id waits for all."""
+_MOST_IDS_OF_ALL: Final = 200_000
+"""Of all namespaces: what is written and never read again is to be remembered in little room."""
 _FIRST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.5
 _FAREWELL: Final = 2.0
@@ -60,12 +62,22 @@ class _Log:
         self.written = max(self.written, lsn)
         self.unknown = max(self.unknown, lsn)
 
-    def saw(self, lsn: int) -> None:
-        """Reads see the log up to there."""
+    def saw(self, lsn: int) -> int:
+        """Reads see the log up to there; says how many ids need not be known any more."""
+        before = len(self.by_id)
         self.reached = max(self.reached, lsn)
         self.by_id = {one: at for one, at in self.by_id.items() if at > self.reached}
         if self.unknown <= self.reached:
             self.unknown = 0
+        return before - len(self.by_id)
+
+    def forget_ids(self) -> int:
+        """From now on a read of any id waits for all that was written; says of how many it was known."""
+        before = len(self.by_id)
+        self.by_id = {}
+        if before:
+            self.unknown = self.written
+        return before
 
 
 class Visibility:
@@ -75,6 +87,7 @@ class Visibility:
         self._engine = engine
         self._patience = patience
         self._young_until = 0.0
+        self._ids = 0
         self._logs: dict[tuple[str, str], tuple[Place | None, _Log]] = {}
 
     def begin(self) -> None:
@@ -95,10 +108,13 @@ class Visibility:
             return
         log = self._log(place, namespace)
         log.written = max(log.written, lsn)
+        before = len(log.by_id)
         log.by_id.update(dict.fromkeys(ids, lsn))
+        self._ids += len(log.by_id) - before
         if len(log.by_id) > _MOST_IDS:
-            log.by_id.clear()
-            log.unknown = log.written
+            self._ids -= log.forget_ids()
+        if self._ids > _MOST_IDS_OF_ALL:
+            self._ids -= sum(each.forget_ids() for _, each in self._logs.values())
 
     def token(self, place: Place, namespace: str) -> str:
         """What another process passes to `reach`; empty when all that was written is to be seen."""
@@ -134,13 +150,20 @@ class Visibility:
             async with log.asking:
                 await self._poll(place, namespace, log, target)
         if not young and log.reached >= log.written:
-            self._logs.pop((place.name, namespace), None)
+            self._forget(place, namespace, log)
 
     async def wait_for_all(self, place: Place) -> None:
         """As `wait`, for every namespace of an index."""
         for name, namespace in list(self._logs):
             if name == place.name:
                 await self.wait(place, namespace)
+
+    def _forget(self, place: Place, namespace: str, log: _Log) -> None:
+        """All of a log is seen. Another that was begun since, for a later write, stays."""
+        key = (place.name, namespace)
+        if key in self._logs and self._logs[key][1] is log:
+            self._ids -= log.forget_ids()
+            del self._logs[key]
 
     def _log(self, place: Place, namespace: str) -> _Log:
         key = (place.name, namespace)
@@ -173,7 +196,7 @@ class Visibility:
             told = found.response_info.lsn_reconciled if found.response_info else None
             if told is None:
                 raise errors.malformed("Pinecone does not say how far a namespace is indexed")
-            log.saw(told)
+            self._ids -= log.saw(told)
             if log.reached >= target:
                 return
             if time.monotonic() > end:
