@@ -111,7 +111,7 @@ class MemoryService:
             )
             async for index, item in paced(enumerate(request.puts[: limits.BATCH_ITEMS]))
         ]
-        for index, put in enumerate(puts):
+        async for index, put in paced(enumerate(puts)):
             self._writes.check_dimension(
                 put.address.kind, put.vector, f"puts[{index}].memory.vector", violations
             )
