@@ -11,7 +11,7 @@ from pinecone.errors import exceptions as theirs
 
 from memplane_adapters.contract import StoreError, StoreReason
 from memplane_adapters.kit.errors import CollectionExistsError
-from memplane_adapters.pinecone.errors import from_exception, is_namespace_missing
+from memplane_adapters.pinecone.errors import NoNamespaceError, from_exception
 
 R = StoreReason
 _CLASSES: dict[int, Any] = {
@@ -110,8 +110,9 @@ def test_an_index_that_another_gateway_made_is_told_apart() -> None:
 
 def test_a_namespace_that_was_never_written_is_no_index_that_is_missing() -> None:
     missing = status(404, "Namespace not found")
-    assert is_namespace_missing(missing)
-    assert not is_namespace_missing(status(404, "Resource a not found"))
+    assert isinstance(from_exception(missing), NoNamespaceError)
+    other = from_exception(status(404, "Resource namespace-semantic-01234567 not found"))
+    assert not isinstance(other, NoNamespaceError)
     assert from_exception(missing).reason is R.MISCONFIGURED
 
 

@@ -24,6 +24,13 @@ from memplane_adapters.kit.http import BY_STATUS, reason_of_transport
 _SHOWN: Final = 500
 
 
+class NoNamespaceError(StoreError):
+    """Nothing was ever written for this tenant."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(StoreReason.MISCONFIGURED, message)
+
+
 def unsupported(message: str) -> StoreError:
     """Asked for what is not declared."""
     return StoreError(StoreReason.UNSUPPORTED, message)
@@ -85,8 +92,10 @@ def _from_answer(error: ApiError, message: str) -> StoreError:
     if status == 409:
         return CollectionExistsError(message)
     if status == 404:
+        if "namespace not found" in lowered:
+            return NoNamespaceError(message)
         # Without Pinecone's own words it is another server, or another path of it.
-        known = isinstance(error.body, dict) and not is_namespace_missing(error)
+        known = isinstance(error.body, dict)
         return failure(
             StoreReason.COLLECTION_MISSING if known else StoreReason.MISCONFIGURED, message
         )
@@ -97,15 +106,6 @@ def _from_answer(error: ApiError, message: str) -> StoreError:
     if status in _BY_STATUS:
         return failure(_BY_STATUS[status], message)
     return failure(StoreReason.INTERRUPTED if status >= 500 else StoreReason.PROTOCOL, message)
-
-
-def is_namespace_missing(error: Exception) -> bool:
-    """Whether Pinecone says that nothing was ever written to the namespace."""
-    return (
-        isinstance(error, ApiError)
-        and error.status_code == 404
-        and "namespace" in str(error).lower()
-    )
 
 
 def may_be_too_much(error: StoreError) -> bool:

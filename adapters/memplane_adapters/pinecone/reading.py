@@ -11,6 +11,7 @@ from memplane_adapters.contract import Stored, Vector
 from memplane_adapters.pinecone import rows
 from memplane_adapters.pinecone.collections import Place
 from memplane_adapters.pinecone.engine import Engine
+from memplane_adapters.pinecone.errors import NoNamespaceError
 from memplane_adapters.pinecone.filters import Where
 
 T = TypeVar("T")
@@ -49,9 +50,12 @@ class Reader:
         self.namespace = namespace
         self._sizes = sizes
 
-    async def ask(self, send: Callable[[AsyncIndex], Awaitable[T]]) -> T:
-        """One request."""
-        return await self._engine.read(self.place.host, send)
+    async def ask(self, send: Callable[[AsyncIndex], Awaitable[T]]) -> T | None:
+        """One request; None where the service says that the namespace is not there."""
+        try:
+            return await self._engine.read(self.place.host, send)
+        except NoNamespaceError:
+            return None
 
     def fits(self, number: int) -> bool:
         """Whether one answer is likely to hold so many rows."""
@@ -68,7 +72,8 @@ class Reader:
         found: dict[str, Any] = {}
         for part in parts(list(dict.fromkeys(ids)), _FETCHED):
             reply = await self._fetched(part)
-            found.update(reply.vectors)
+            if reply is not None:
+                found.update(reply.vectors)
         return found
 
     async def _fetched(self, ids: list[str]) -> Any:
@@ -79,6 +84,8 @@ class Reader:
         token: str | None = None
         while True:
             reply = await self._page(where, token)
+            if reply is None:
+                return
             yield list(reply.vectors.values())
             token = reply.pagination.next if reply.pagination else None
             if not token:

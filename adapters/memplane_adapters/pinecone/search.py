@@ -102,8 +102,7 @@ class VectorSearch:
                 include_metadata=whole,
             )
         )
-        matches: Sequence[Any] = reply.matches
-        return matches
+        return [] if reply is None else reply.matches
 
     def _found(self, match: Any) -> Found:
         place = self._reader.place

@@ -166,7 +166,9 @@ class Data:
 
     def _fetch_by_metadata(self, index: Index, body: Any) -> Reply:
         name = _space(body)
-        space = self._namespace(index, name)
+        if name not in index.namespaces:  # not documented; to delete there is refused like this
+            raise RefusalError(404, "Namespace not found")
+        space = index.namespaces[name]
         test = compiled(body.get("filter"))
         limit = body.get("limit", 100)
         if not isinstance(limit, int) or not 1 <= limit <= _MOST_FETCHED:
