@@ -93,6 +93,7 @@ TABLE: list[tuple[Exception, StoreReason, bool]] = [
     (rpc(Code.UNKNOWN, "search: context deadline exceeded"), R.TIMEOUT, True),
     (rpc(Code.UNKNOWN, "leader not found"), R.INTERRUPTED, True),
     (rpc(Code.UNKNOWN, "shard is shutdown"), R.INTERRUPTED, True),
+    (rpc(Code.UNKNOWN, "put objects: broadcast: cannot reach enough replicas"), R.INTERRUPTED, True),
     (rpc(Code.UNKNOWN, "something else"), R.PROTOCOL, False),
     (TimeoutError(), R.TIMEOUT, True),
     (PermissionError(13, "Permission denied", "ca.pem"), R.MISCONFIGURED, False),

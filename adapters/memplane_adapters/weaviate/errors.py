@@ -154,6 +154,7 @@ _BY_WORDS: Final[tuple[tuple[str, StoreReason], ...]] = (
     ("not enough memory", StoreReason.EXHAUSTED),
     ("deadline exceeded", StoreReason.TIMEOUT),
     ("leader not found", StoreReason.INTERRUPTED),
+    ("cannot reach enough replicas", StoreReason.INTERRUPTED),  # some of them may have it
     ("shutdown", StoreReason.INTERRUPTED),
     ("shutting down", StoreReason.INTERRUPTED),
     ("connection refused", StoreReason.INTERRUPTED),  # between the nodes of a cluster
