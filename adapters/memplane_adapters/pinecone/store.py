@@ -290,7 +290,7 @@ class PineconeVectorStore:
                     spot = _spot(vector, order)
                     if (low is None or spot.value >= low) and (high is None or spot.value < high):
                         spots.append(spot)
-                        room -= len(vector.metadata["record.0"]) + reader.place.dimension * 8
+                        room -= rows.held_bytes(vector, reader.place.dimension)
                         if room > 0:
                             met[vector.id] = vector
                 yield spots
