@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
@@ -100,6 +101,30 @@ async def test_a_walk_meets_each_row_once_and_in_order(
     rows.gone = {str(number) for number in gone}
     found = await rows.walk(Walks(lambda: NOW), **options)
     assert found == rows.right(options["order"], descending=options["descending"])
+
+
+@pytest.mark.asyncio
+async def test_walks_that_begin_alike_each_learn_what_is_written_meanwhile() -> None:
+    """One is told before the other begins, and the other after the first has its outline."""
+    walking, rows = Walks(), Rows([])
+    gates = [asyncio.Event(), asyncio.Event()]
+
+    async def walk(gate: asyncio.Event) -> list[str]:
+        async def outline(_low: int | None, _high: int | None) -> AsyncIterator[Iterable[Spot]]:
+            yield []
+            await gate.wait()
+
+        page = await walking.page(Scan(scope=SCOPE), outline, rows.fetch)
+        return [row.record.decode() for row in page.rows]
+
+    async with asyncio.TaskGroup() as tasks:
+        first, second = (tasks.create_task(walk(gate)) for gate in gates)
+        await asyncio.sleep(0)
+        gates[1].set()
+        await second
+        walking.noted(Address("t", Kind.SEMANTIC, ("n",), "k"), "new")
+        gates[0].set()
+    assert (first.result(), second.result()) == (["new"], [])
 
 
 @pytest.mark.asyncio

@@ -66,7 +66,7 @@ class Walks:
         self._kept = kept
         self._places: OrderedDict[tuple[object, ...], _PlaceWalk] = OrderedDict()
         self._widths: OrderedDict[tuple[object, ...], int] = OrderedDict()
-        self._beginning: list[tuple[Scan, list[Spot]]] = []
+        self._beginning: set[_Beginning] = set()
 
     def noted(self, address: Address, id: str) -> None:
         """A row was written: walks under way are to find it, too, if they have not passed it.
@@ -77,9 +77,9 @@ class Walks:
         for walk in self._places.values():
             if walk.scan.scope.covers(address):
                 walk.insert(spot)
-        for scan, missed in self._beginning:
-            if scan.scope.covers(address):
-                missed.append(spot)
+        for beginning in self._beginning:
+            if beginning.scan.scope.covers(address):
+                beginning.missed.append(spot)
 
     async def page(self, scan: Scan, outline: Outline, fetch: Fetch) -> Page:
         """The next page of a walk."""
@@ -118,15 +118,14 @@ class Walks:
         return page
 
     async def _begun(self, scan: Scan, outline: Outline) -> _PlaceWalk:
-        missed: list[Spot] = []
-        beginning = (scan, missed)
-        self._beginning.append(beginning)
+        beginning = _Beginning(scan)
+        self._beginning.add(beginning)
         try:
             spots, more = await _sorted(scan, outline(None, None), self._kept)
         finally:
             self._beginning.remove(beginning)
         walk = _PlaceWalk(scan, sorted(spots, key=_place), more)
-        for spot in missed:
+        for spot in beginning.missed:
             if is_behind(spot, scan):
                 walk.insert(spot)
         return walk
@@ -138,6 +137,15 @@ class Walks:
 
 
 _Place: TypeAlias = tuple[tuple[str, ...], str]
+
+
+@dataclass(eq=False, slots=True)
+class _Beginning:
+    """A walk that takes its outline. Several may ask the same at once, and none is another."""
+
+    scan: Scan
+    missed: list[Spot] = field(default_factory=list)
+    """What was written meanwhile, which the outline may lack."""
 
 
 @dataclass(slots=True)
