@@ -52,6 +52,7 @@ class Session:
         """Whether its time was over before it answered."""
         self.preamble: Preamble | None = None
         """What every transaction begins with, until the connection is given back."""
+        self._is_doubtful = False
 
     async def rows(self, statement: bytes, *arguments: object) -> list[Row]:
         """What a statement returns; $1, $2, ... are its arguments."""
@@ -76,10 +77,15 @@ class Session:
             await cursor.execute(statement, arguments)
             yield cursor
             return
-        async with self._connection.pipeline():
-            first = self._connection.cursor(binary=True)
-            await first.execute(self.preamble[0], self.preamble[1:])
-            await cursor.execute(statement, arguments)
+        try:
+            async with self._connection.pipeline():
+                first = self._connection.cursor(binary=True)
+                await first.execute(self.preamble[0], self.preamble[1:])
+                await cursor.execute(statement, arguments)
+        except Exception:
+            # psycopg takes for prepared what the server has skipped, here and whenever it comes again.
+            self._is_doubtful = True
+            raise
         yield cursor
 
     async def begin(self) -> None:
@@ -109,8 +115,13 @@ class Session:
 
     @property
     def is_idle(self) -> bool:
-        """Whether it can be used again: no transaction is open, none of its answers to come."""
+        """Whether no transaction is open, and none of its answers to come."""
         return self._connection.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether another call may have it."""
+        return self.is_idle and not self.is_late and not self._is_doubtful
 
     def is_alive(self) -> bool:
         """Whether the server has not said farewell since it was used last. Sends nothing."""
@@ -213,7 +224,7 @@ class Engine:
         finally:
             timer.cancel()
             session.preamble = None
-            if reusable and not session.is_late and session.is_idle:
+            if reusable and session.is_reusable:
                 self._idle.append(session)
             else:
                 await session.close()
