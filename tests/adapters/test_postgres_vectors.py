@@ -29,6 +29,7 @@ from memplane_adapters.contract import (
     StoreReason,
     WriteStatus,
     cosine_relevance,
+    reached_of,
 )
 from memplane_adapters.kit.collections import name_of
 from memplane_adapters.postgres.packing import pack, pack_all, unpack
@@ -92,10 +93,10 @@ async def test_without_the_extension_vectors_are_refused_and_key_values_go_on(ow
 
 
 async def test_the_extension_may_be_in_another_schema(own: Server) -> None:
+    """Also in one that is closed to others, so to the role that policies hold for."""
     keys: dict[str, Any] = {"schema": "memplane", **from_url(own.url)}
-    await raw(keys, 'create schema "the extensions"')
-    await raw(keys, 'grant usage on schema "the extensions" to public')
-    await raw(keys, 'create extension vector schema "the extensions"')
+    await raw(keys, 'create schema "the ""extensions"""')
+    await raw(keys, 'create extension vector schema "the ""extensions"""')
     for index in ("none", "hnsw"):
         async with ready(**{**keys, "schema": index, "index": index}) as points:
             await points.write(points.point("a"), points.point("b", vector(0.0, 1.0)))
@@ -104,6 +105,7 @@ async def test_the_extension_may_be_in_another_schema(own: Server) -> None:
             assert row is not None
             assert row.vector is not None
             assert row.vector.tolist() == vector(0.0, 1.0).tolist()
+            assert "row-level" not in reached_of(await points.store.ping()).why
 
 
 async def test_stores_that_ensure_at_once_make_one_table(keys: dict[str, Any]) -> None:
@@ -129,6 +131,21 @@ async def test_a_table_of_somebody_else_is_left_alone(keys: dict[str, Any]) -> N
         error = await refused(points.store.ensure(COLLECTION))
         assert error.reason is StoreReason.MISCONFIGURED
         assert name in str(error)
+
+
+async def test_a_table_that_is_back_is_used_on_the_same_connections(keys: dict[str, Any]) -> None:
+    """What the server has refused to prepare is not taken for prepared."""
+    async with ready(**keys, connections=1) as points:
+        await points.write(points.point("k"))
+        name = name_of(PREFIX, COLLECTION)
+        for _ in range(2):
+            await points.walk()
+            await raw(keys, f'alter table {{}}."{name}" rename to away')
+            for _ in range(3):
+                error = await refused(points.store.count(points.scope()))
+                assert error.reason is StoreReason.COLLECTION_MISSING
+            await raw(keys, f'alter table {{}}.away rename to "{name}"')
+            assert await points.count() == 1
 
 
 # --- vectors ------------------------------------------------------------------------------------

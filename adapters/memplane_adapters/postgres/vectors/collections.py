@@ -38,7 +38,7 @@ class Place(kit.Place):
     oid: int
     """The number of the type of its vectors."""
     extension: str
-    """The schema of that type, and of its operators."""
+    """The schema of that type, and of its operators; in quotes where it needs them."""
     indexed: bool = field(compare=False)
     """Whether HNSW knows its vectors."""
     role: str = field(compare=False)
@@ -177,9 +177,9 @@ _NAMES: Final = b"""
     join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
     where namespace.nspname = $1 and class.relkind = 'r'
 """
-_FIND: Final = b"""
+_FIND: Final = """
     select obj_description(class.oid, 'pg_class'), attribute.atttypid::bigint, attribute.atttypmod,
-           extension.nspname,
+           quote_ident(extension.nspname),
            exists (
                select from pg_catalog.pg_index as index
                join pg_catalog.pg_class as made on made.oid = index.indexrelid
@@ -189,8 +189,9 @@ _FIND: Final = b"""
            (select rolsuper or rolbypassrls from pg_catalog.pg_roles where rolname = current_user),
            exists (
                select from pg_catalog.pg_roles as role
-               where role.rolname = $3 and pg_has_role(role.oid, 'member')
+               where role.rolname = $3 and {may_become}
                      and has_table_privilege(role.oid, class.oid, 'insert')
+                     and has_schema_privilege(role.oid, type.typnamespace, 'usage')
            )
     from pg_catalog.pg_class as class
     join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
@@ -199,7 +200,7 @@ _FIND: Final = b"""
     left join pg_catalog.pg_type as type on type.oid = attribute.atttypid
     left join pg_catalog.pg_namespace as extension on extension.oid = type.typnamespace
     where namespace.nspname = $1 and class.relname = $2 and class.relkind = 'r'
-"""
+""".replace("{may_become}", isolation.MAY_BECOME.format(role="role.oid")).encode()
 _HOLDS_ROWS: Final = "select exists (select from {table})"
 _SAY: Final = "comment on table {table} is {comment}"
 _ROWS: Final = """

@@ -14,7 +14,10 @@ OLDEST: Final = (0, 8)
 
 
 async def ensure_extension(session: Session) -> str:
-    """The schema that it is in, inside a transaction. Raises MISCONFIGURED where it cannot be had."""
+    """The schema that it is in, as statements name it; inside a transaction.
+
+    Raises MISCONFIGURED where it cannot be had.
+    """
     await session.run(_LOCK)
     found = await session.rows(_FIND)
     if not found:
@@ -45,7 +48,7 @@ async def ensure_extension(session: Session) -> str:
 
 _LOCK: Final = b"select pg_advisory_xact_lock(hashtextextended('memplane extension vector', 0))"
 _FIND: Final = b"""
-    select namespace.nspname, extension.extversion from pg_catalog.pg_extension as extension
+    select quote_ident(namespace.nspname), extension.extversion from pg_catalog.pg_extension as extension
     join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
     where extension.extname = 'vector'
 """

@@ -19,7 +19,7 @@ ROLE: Final = "memplane_tenant"
 HELD: Final = "none"
 """The word of `set role` for who is logged in; policies hold for him."""
 BYPASSED: Final = ""
-"""Policies do not hold, and the role could not be made."""
+"""Policies do not hold, and the role could not be made, or not be given its rights."""
 
 
 def role_for(*, bypasses: bool, has_role: bool) -> str:
@@ -59,6 +59,7 @@ async def let_in(session: Session, layout: Layout, name: str) -> None:
     if await session.rows(_FIND_ROLE, ROLE):
         for text in _RIGHTS:
             await session.run(layout.statement(tables.named(text, name)))
+        await session.run(_LET_IN_BESIDE)
 
 
 _OF_TENANTS: Final = b"""
@@ -76,6 +77,13 @@ _BYPASSES: Final = b"""
     select rolsuper or rolbypassrls from pg_catalog.pg_roles where rolname = current_user
 """
 _FIND_ROLE: Final = b"select 1 from pg_catalog.pg_roles where rolname = $1"
+MAY_BECOME: Final = """
+    pg_has_role({role}, case
+        when current_setting('server_version_num')::integer < 160000 then 'member' else 'set'
+    end)
+"""
+"""Whether who is logged in may take a role on. Since PostgreSQL 16 who has made a role is a member of
+it that may grant it, and may not take it on before he has."""
 # Roles are those of all databases of a server: another one may make it at the same time.
 _MAKE_ROLE: Final = f"""
     do $$
@@ -83,7 +91,7 @@ _MAKE_ROLE: Final = f"""
         if not exists (select from pg_catalog.pg_roles where rolname = '{ROLE}') then
             create role {ROLE} nologin;
         end if;
-        if not pg_has_role('{ROLE}', 'member') then
+        if not {MAY_BECOME.format(role=f"'{ROLE}'")} then
             execute format('grant {ROLE} to %I', current_user);
         end if;
     exception
@@ -91,6 +99,24 @@ _MAKE_ROLE: Final = f"""
     end
     $$
 """.encode()
+# The type of vectors and their operators may be in a schema that is not open to everybody.
+_LET_IN_BESIDE: Final = """
+    do $$
+    declare
+        beside name := (
+            select namespace.nspname from pg_catalog.pg_extension as extension
+            join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
+            where extension.extname = 'vector'
+        );
+    begin
+        if not has_schema_privilege('{role}', beside, 'usage') then
+            execute format('grant usage on schema %I to {role}', beside);
+        end if;
+    exception
+        when insufficient_privilege then null;
+    end
+    $$
+""".replace("{role}", ROLE).encode()
 # In a select of its own a setting is read once a statement, and not once a row. After a transaction
 # a setting that was made in it is empty, and not absent.
 _POLICIES: Final = (

@@ -163,8 +163,8 @@ def _nearest(points: Points, query: Query, vector: Vector, nearest: str) -> _Sta
         arguments = Arguments()
         where = _inside(points, query, arguments)
         extension = points.place.extension
-        target = f'{arguments.name(pack(vector))}::"{extension}".vector'
-        distance = f'(vector operator("{extension}".<#>) {target})'
+        target = f"{arguments.name(pack(vector))}::{extension}.vector"
+        distance = f"(vector operator({extension}.<#>) {target})"
         sql = _NEAREST.replace("{table}", points.table.name).replace("{inside}", where)
         sql = sql.replace("{nearest}", nearest.replace("{distance}", distance))
         return _filled(sql, arguments, number, "vector"), arguments

@@ -18,7 +18,7 @@ def points(name: str, extension: str, oid: int) -> Table:
     return Table(
         named("{table}", name),
         (
-            Column("vector", f'"{extension}".vector', oid=oid),
+            Column("vector", f"{extension}.vector", oid=oid),
             Column("tokens", "text", "text[]"),
             Column("numbers", "text", "jsonb"),
             Column("text", "text"),
@@ -41,7 +41,7 @@ def made(name: str, extension: str, dimension: int) -> Iterator[str]:
     """What makes the tables of a name."""
     inline = min(_PAGE_BYTES, 4 * dimension + _BESIDE_BYTES)
     for text in _MADE:
-        filled = text.replace("{name}", name).replace("{vector}", f'"{extension}".vector')
+        filled = text.replace("{name}", name).replace("{vector}", f"{extension}.vector")
         filled = filled.replace("{dimension}", str(dimension)).replace("{inline}", str(inline))
         yield named(filled, name)
 
@@ -97,5 +97,5 @@ _MADE: Final = (
     'create index "{name}-words-words" on {words} using gin (words)',
 )
 _INDEXED: Final = """
-    create index "{name}-hnsw" on {table} using hnsw (vector "{extension}".vector_ip_ops)
+    create index "{name}-hnsw" on {table} using hnsw (vector {extension}.vector_ip_ops)
 """
