@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.adapters.postgres_stores import keys, raw
+from tests.adapters.postgres_stores import keys, opened_points, raw
 
 from memplane_adapters.conformance.stores import BackendFactory, Configured
+from memplane_adapters.conformance.stores.fixtures import COLLECTION
 from memplane_adapters.conformance.stores.test_removal import (
     test_removing_leaves_what_others_keep as _removing_leaves_what_others_keep,
 )
@@ -67,6 +68,29 @@ async def test_a_schema_of_others_is_left(keys: dict[str, Any]) -> None:
     assert POSTGRES.remove is not None
     await raw(keys, "create schema {}")
     await raw(keys, "create table {}.theirs (n integer)")
+    await raw(keys, "create table {}.layout (version integer)")
     await POSTGRES.remove(PostgresSettings(**keys), Path())
     assert await raw(keys, "select n from {}.theirs") == []
+    assert await raw(keys, "select version from {}.layout") == []
     await raw(keys, "drop schema {} cascade")
+
+
+@pytest.mark.asyncio
+async def test_tables_of_others_beside_ours_are_left(keys: dict[str, Any]) -> None:
+    assert POSTGRES.remove is not None
+    settings = PostgresSettings(**keys)
+    await raw(keys, "create schema {}")
+    await raw(keys, "create table {}.theirs (n integer)")
+    for _ in range(2):
+        async with opened_points(**keys) as points:
+            await points.store.ensure(COLLECTION)
+            await points.write(points.point("k"))
+        await POSTGRES.remove(settings, Path())
+        tables = f"select relname from pg_class where relkind = 'r' and relnamespace = '\"{keys['schema']}\"'::regnamespace"
+        assert await raw(keys, tables) == [("theirs",)]
+    await raw(keys, "drop table {}.theirs")
+    async with opened_points(**keys) as points:
+        await points.store.ensure(COLLECTION)
+    await POSTGRES.remove(settings, Path())
+    there = f"select count(*) from pg_namespace where nspname = '{keys['schema']}'"
+    assert await raw(keys, there) == [(0,)]

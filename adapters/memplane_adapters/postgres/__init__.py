@@ -34,7 +34,7 @@ async def server(settings: PostgresSettings, data_dir: Path) -> str:  # noqa: AR
 
 
 async def remove(settings: PostgresSettings, data_dir: Path) -> None:  # noqa: ARG001 (as above)
-    """The schema, if it is one of ours."""
+    """Our tables, and the schema if nothing else is in it."""
     from memplane_adapters.postgres.removing import remove_all
 
     await remove_all(settings)

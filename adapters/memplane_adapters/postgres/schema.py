@@ -7,6 +7,7 @@ advisory lock, so that of gateways which start together one does it and the othe
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Final
 
 from memplane_adapters.contract import StoreError, StoreReason
@@ -85,12 +86,18 @@ class Layout:
             )
         self._is_ready = True
 
-    async def drop(self, session: Session) -> None:
-        """Remove the schema with all that is in it, unless it is not there or not ours."""
+    async def drop(self, session: Session, is_ours: Callable[[str], bool]) -> None:
+        """Remove the tables with such names, and the schema if nothing else is in it.
+
+        Does nothing where there is no layout of ours: others have tables that are called so, too.
+        """
         await session.begin()
         await self.lock(session)
-        if await session.rows(_FIND_LAYOUT, self.name):
-            await session.run(self.statement("drop schema {schema} cascade"))
+        if await session.rows(_FIND_OURS, self.name):
+            for (name,) in await session.rows(_TABLES, self.name):
+                if is_ours(name):
+                    await session.run(self.statement(f'drop table {{schema}}."{name}" cascade'))
+            await session.run(self.statement(_DROP_EMPTY))
         await session.commit()
         self._is_ready = False
 
@@ -137,6 +144,29 @@ _FIND_LAYOUT = b"""
     select 1 from pg_catalog.pg_class as class
     join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
     where namespace.nspname = $1 and class.relname = 'layout'
+"""
+_FIND_OURS = b"""
+    select 1 from pg_catalog.pg_attribute as attribute
+    join pg_catalog.pg_class as class on class.oid = attribute.attrelid
+    join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+    where namespace.nspname = $1 and class.relkind = 'r' and (class.relname, attribute.attname) in (
+        ('layout', 'version'), ('entry', 'place'), ('entry', 'record')
+    )
+    having count(*) = 3
+"""
+_TABLES = b"""
+    select class.relname from pg_catalog.pg_class as class
+    join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+    where namespace.nspname = $1 and class.relkind = 'r'
+"""
+_DROP_EMPTY = """
+    do $$
+    begin
+        drop schema {schema};
+    exception
+        when dependent_objects_still_exist or insufficient_privilege then null;
+    end
+    $$
 """
 _FIND_SCHEMA = b"select 1 from pg_catalog.pg_namespace where nspname = $1"
 _LOCK = b"select pg_advisory_xact_lock(hashtextextended($1, 0))"
