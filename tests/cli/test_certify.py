@@ -22,6 +22,7 @@ from typer.testing import Result
 
 from memplane_adapters.conformance.local_stores import Servers, at_hand
 from memplane_gateway.certifying import running
+from memplane_gateway.cli.certify import interrupting
 
 MISCOUNTING = Path(__file__).parent / "miscounting"
 SECONDS = 60
@@ -123,6 +124,21 @@ def test_ctrl_c_leaves_the_store_as_it_was(servers: Servers, tmp_path: Path) -> 
         assert set(raw.scan_iter("cert-*")) == before
         assert raw.get(theirs) == b"kept"
         raw.delete(theirs)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_closed_terminal_is_an_interruption(number: signal.Signals) -> None:
+    """Unless it is ignored, as under nohup."""
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), interrupting():
+        signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+    signal.signal(number, signal.SIG_IGN)
+    try:
+        with interrupting():
+            signal.raise_signal(number)
+    finally:
+        signal.signal(number, before)
 
 
 def until(condition: Callable[[], bool]) -> None:

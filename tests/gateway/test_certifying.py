@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ import pytest
 
 from memplane_adapters import conformance
 from memplane_adapters.conformance.notes import Notes, begin, compared, explained
-from memplane_adapters.contract import Nature
+from memplane_adapters.contract import Adapter, Backend, Nature, StoreError, StoreReason
 from memplane_gateway.certifying import (
+    Apart,
+    Case,
     Certificate,
     Findings,
     Level,
@@ -106,16 +110,29 @@ def test_a_failure_about_an_optional_capability_is_not_full() -> None:
         (findings(ended=False), "the run did not come to its end"),
         (Findings(), "the run did not come to its end"),
         (
+            Findings(expected=1, cases=[Case("f.py::test_x", "passed")], ended=True),
+            "the store keeps nothing of what was to be certified",
+        ),
+        (
             findings(done("test_rows", "skipped", reason="not today")),
             "cases skipped for no declared reason: 1 (not today)",
         ),
     ],
-    ids=["mandatory", "no-optional", "broken-off", "nothing", "skipped"],
+    ids=["mandatory", "no-optional", "broken-off", "nothing", "keeps-nothing", "skipped"],
 )
 def test_what_forbids_any_level(run: Findings, why: str) -> None:
     verdict = judge(run, partial=False)
     assert verdict.level is Level.NONE
     assert verdict.why[0] == why
+
+
+def test_a_store_of_vectors_finds_by_vector() -> None:
+    """The cases that would show it are skipped, since it says that it does not."""
+    run = findings()
+    run.declared = {"vectors": {**DECLARED, "vector": False}}
+    verdict = judge(run, partial=False)
+    assert verdict.level is Level.NONE
+    assert verdict.why == ("a store of vectors that finds nothing by one",)
 
 
 def test_a_skip_for_a_declared_reason_forbids_nothing() -> None:
@@ -206,3 +223,37 @@ def _text(node: ast.expr) -> str:
         parts = [str(p.value) if isinstance(p, ast.Constant) else "VECTOR" for p in node.values]
         return "".join(parts)
     return "something"
+
+
+@dataclass(frozen=True)
+class Named:
+    """Settings of a store that has nothing but names."""
+
+    prefix: str = ""
+
+
+def apart(directory: Path, remove: Callable[[Named, Path], Awaitable[None]]) -> Apart:
+    """A place with three names in such a store."""
+    adapter = Adapter(
+        "named", Named, lambda _, __: Backend(), lambda _: {}, prefix="prefix", remove=remove
+    )
+    settings = {"stores": Named("cert-s"), "memories": Named("cert-m")}
+    names = dict.fromkeys(("cert-s", "cert-m1", "cert-m2"))
+    return Apart(adapter, settings, directory, "cert", names)
+
+
+@pytest.mark.parametrize(("retryable", "asked"), [(False, 3), (True, 2)])
+def test_what_cannot_be_removed_keeps_nothing_else(
+    tmp_path: Path, retryable: bool, asked: int
+) -> None:
+    """Unless nobody is there to ask for the next."""
+    seen: list[str] = []
+
+    async def remove(settings: Named, _: Path) -> None:
+        seen.append(settings.prefix)
+        if len(seen) == 2:
+            raise StoreError(StoreReason.UNAVAILABLE, "not this one", retryable=retryable)
+
+    (left,) = apart(tmp_path / "made", remove).remove()
+    assert left.endswith("(not this one)")
+    assert seen == ["cert-s", "cert-m1", "cert-m2"][:asked]

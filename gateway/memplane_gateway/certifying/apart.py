@@ -64,17 +64,21 @@ class Apart:
         what = f'what the store has under names that begin with "{self.prefix}"'
         if self.adapter.remove is None:
             return [f"{what} (the adapter {self.adapter.name} cannot remove it)"]
+        left: list[str] = []
         settings = self.settings[HALVES[0]]
         try:
             for prefix in self.prefixes:
                 async with asyncio.timeout(_REMOVING_SECONDS):
                     ours = dataclasses.replace(settings, **{self.adapter.prefix: prefix})
-                    await self.adapter.remove(ours, self.directory)
+                    try:
+                        await self.adapter.remove(ours, self.directory)
+                    except StoreError as error:
+                        if error.retryable:  # it is down, also for the next
+                            return [*left, f"{what} ({error})"]
+                        left.append(f'what the store has under "{prefix}" ({error})')
         except TimeoutError:
-            return [f"{what} (no answer within {_REMOVING_SECONDS:.0f} seconds)"]
-        except StoreError as error:
-            return [f"{what} ({error})"]
-        return []
+            left.append(f"{what} (no answer within {_REMOVING_SECONDS:.0f} seconds)")
+        return left
 
 
 def set_apart(store: StoreSettings, data_dir: Path) -> Apart:

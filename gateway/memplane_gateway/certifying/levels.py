@@ -95,6 +95,10 @@ def _blocking(findings: Findings, *, partial: bool) -> list[str]:
         found.append("the run did not come to its end")
     elif not findings.expected:
         found.append("no case was run")
+    elif not findings.declared:
+        found.append("the store keeps nothing of what was to be certified")
+    elif not findings.declared.get(VECTORS, {}).get("vector", True):
+        found.append("a store of vectors that finds nothing by one")
     if partial:
         found.append("the run was partial, by options")
     mandatory = [case for case in findings.of(FAILED) if not _about_optional(case)]

@@ -141,7 +141,7 @@ def _certify(
 
     left = [f"what was made, in {apart}: a second interruption came before it was removed"]
     try:
-        with _terminating():
+        with interrupting():
             try:
                 subject = _described(store, apart, form)
                 findings = _run(apart, selection, form)
@@ -158,13 +158,22 @@ def _certify(
 
 
 @contextlib.contextmanager
-def _terminating() -> Iterator[None]:
-    """SIGTERM, too, is an interruption, after which there is something to be removed."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def interrupting() -> Iterator[None]:
+    """These, too, are interruptions, after which there is something to be removed.
+
+    SIGHUP comes when the terminal is closed, and is ignored under nohup.
+    """
+    numbers = [each for each in (signal.SIGTERM, signal.SIGHUP) if _ends(each)]
+    before = {each: signal.signal(each, signal.default_int_handler) for each in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ends(number: signal.Signals) -> bool:
+    return signal.getsignal(number) is not signal.SIG_IGN
 
 
 def _described(store: str, apart: Apart, form: options.OutputForm) -> Subject:
