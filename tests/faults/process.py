@@ -136,9 +136,12 @@ class Gateway:
         return self
 
     def _may_be_forked(self) -> bool:
-        """Unless it is another program, or Python is to be told something before it begins."""
+        """Unless it is another program, or Python is to be told something before it begins.
+
+        Who is handed the children of another is for Linux to say.
+        """
         told = any(name.startswith("PYTHON") for name in self._environ)
-        return self.forks and self.command is COMMAND and not told
+        return self.forks and self.command is COMMAND and not told and sys.platform == "linux"
 
     def _adapters(self) -> list[str]:
         """Those that its environment names."""
