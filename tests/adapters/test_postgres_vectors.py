@@ -34,7 +34,7 @@ from memplane_adapters.contract import (
 from memplane_adapters.kit.collections import name_of
 from memplane_adapters.postgres.packing import pack, pack_all, unpack
 from memplane_adapters.postgres.settings import from_url
-from memplane_adapters.postgres.vectors import words
+from memplane_adapters.postgres.vectors import collections, words
 from memplane_adapters.postgres.vectors.collections import PREFIX
 
 __all__ = ["keys", "own"]
@@ -116,6 +116,13 @@ async def test_stores_that_ensure_at_once_make_one_table(keys: dict[str, Any]) -
             f" where table_schema = '{keys['schema']}' and table_name like 'point-%'"
         )
         assert await raw(keys, text) == [(2,)]  # one, and its words
+
+
+async def test_a_model_may_have_any_name(keys: dict[str, Any]) -> None:
+    odd = EmbeddingIdentity("made-up", "a {schema} {table} 'q' \\ m", 8)
+    async with opened_points(**keys) as points:
+        for _ in range(2):
+            await points.store.ensure(dataclasses.replace(COLLECTION, embedding=odd))
 
 
 async def test_a_table_of_somebody_else_is_left_alone(keys: dict[str, Any]) -> None:
@@ -264,15 +271,22 @@ async def test_an_index_may_be_asked_for_later(keys: dict[str, Any]) -> None:
         assert (result.hits[0].record, result.approximate) == (b"7", False)
 
 
-async def test_over_very_many_an_index_is_not_made_in_passing(keys: dict[str, Any]) -> None:
+@pytest.mark.parametrize("estimated", [True, False])
+async def test_over_very_many_an_index_is_not_made_in_passing(
+    keys: dict[str, Any], estimated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also before the server has an estimate of how many there are."""
     async with ready(**keys) as points:
         await points.write(points.point("k"))
     tenant = points.tenant
-    await raw(
-        keys,
-        "update pg_class set reltuples = 10001 where relname like 'point-semantic-%' and relkind = 'r'"
-        f" and relnamespace = '\"{keys['schema']}\"'::regnamespace",
-    )
+    if estimated:
+        await raw(
+            keys,
+            "update pg_class set reltuples = 10001 where relname like 'point-semantic-%' and relkind = 'r'"
+            f" and relnamespace = '\"{keys['schema']}\"'::regnamespace",
+        )
+    else:
+        monkeypatch.setattr(collections, "_MOST_INDEXED_AT_ONCE", 0)
     async with opened_points(**keys, index="hnsw") as points:
         error = await refused(points.store.ensure(COLLECTION))
         assert error.reason is StoreReason.MISCONFIGURED

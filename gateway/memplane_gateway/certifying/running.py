@@ -65,7 +65,8 @@ def run_suite(apart: Apart, selection: Selection, tell: Callable[[Findings], Non
             try:
                 _listen(events.fileno(), findings, apart.prefixes, tell)
                 if not findings.trouble:
-                    process.wait(_ENDING_SECONDS)
+                    with contextlib.suppress(subprocess.TimeoutExpired):  # all has been said
+                        process.wait(_ENDING_SECONDS)
             finally:
                 _stop(process)
     if not findings.ended and not findings.trouble:

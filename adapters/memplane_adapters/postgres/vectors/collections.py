@@ -125,8 +125,8 @@ class Collections(kit.Collections[Place]):
                 await session.run(self._layout.statement(text))
             comment = f"Memplane, layout {_LAYOUT}: {kit.identity(collection)}"
             await session.run(
-                self._layout.statement(
-                    tables.named(_SAY, name).replace("{comment}", _literal(comment))
+                self._layout.statement(tables.named(_SAY, name)).replace(
+                    b"{comment}", _literal(comment)
                 )
             )
             await isolation.isolate(session, self._layout, name)
@@ -149,12 +149,14 @@ class Collections(kit.Collections[Place]):
 
     async def _index(self, session: Session, place: Place) -> None:
         """Give the vectors an index, if nobody has done so meanwhile and few are there."""
+        session.preamble = isolation.every_tenant(place.role)
+        text = tables.named(_ROWS, place.name)
+        ((estimate,),) = await session.rows(self._layout.statement(text), _MOST_INDEXED_AT_ONCE + 1)
+        session.preamble = None
         await session.begin()
         await self._layout.lock(session)
         found = await self._find(session, place.name)
         if found is not None and not found.indexed:
-            text = tables.named(_ROWS, place.name)
-            ((estimate,),) = await session.rows(self._layout.statement(text))
             index = self._layout.statement(tables.indexed(place.name, place.extension))
             if estimate > _MOST_INDEXED_AT_ONCE:
                 made = " ".join(index.decode().split())
@@ -168,8 +170,8 @@ class Collections(kit.Collections[Place]):
         await session.commit()
 
 
-def _literal(text: str) -> str:
-    return sql.Literal(text).as_string(None)
+def _literal(text: str) -> bytes:
+    return sql.Literal(text).as_bytes(None)
 
 
 _NAMES: Final = b"""
@@ -203,7 +205,10 @@ _FIND: Final = """
 """.replace("{may_become}", isolation.MAY_BECOME.format(role="role.oid")).encode()
 _HOLDS_ROWS: Final = "select exists (select from {table})"
 _SAY: Final = "comment on table {table} is {comment}"
+# Before the first "analyze" nothing is estimated.
 _ROWS: Final = """
-    select greatest(reltuples, 0)::bigint from pg_catalog.pg_class
-    where oid = '{table}'::regclass
+    select greatest(
+        reltuples::bigint, (select count(*) from (select from {table} limit $1) as few)
+    )
+    from pg_catalog.pg_class where oid = '{table}'::regclass
 """
