@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pytest
 
 STEPS = 2_000
-"""Of stores of vectors, which differ most; also within `make test`, where they are always the same."""
-FEWER_STEPS = 200
-"""Within `make test`, of stores that differ in less."""
+"""Where nobody says how many."""
+SMOKE_STEPS = 200
+"""Within `make test`, where they are always the same."""
 
 SAID: list[str] = []
 
@@ -26,8 +26,6 @@ class Options:
     """How many steps, from which seed (None: always the same steps), on which stores (all: none)."""
 
     steps: int
-    fewer: int
-    """Steps where stores differ in less: the kinds without vectors, one store in several disguises."""
     seed: int | None
     stores: tuple[str, ...]
 
@@ -41,11 +39,9 @@ def chosen(config: pytest.Config) -> Options:
     steps, seed = _number(config, "steps"), _number(config, "seed")
     stores = tuple(name for name in _text(config, "stores").split(",") if name)
     if steps is None and seed is None:
-        return Options(STEPS, FEWER_STEPS, None, stores)
-    asked = STEPS if steps is None else steps
+        return Options(SMOKE_STEPS, None, stores)
     return Options(
-        asked,
-        asked,
+        STEPS if steps is None else steps,
         random.SystemRandom().randrange(2**32) if seed is None else seed,
         stores,
     )

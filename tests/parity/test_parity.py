@@ -1,7 +1,7 @@
 """Every store that can be had on this machine gives the same answers to the same requests.
 
-`make parity` runs 2,000 random steps a family from a new seed; within `make test` the stores of vectors
-have 2,000 that are always the same, with one store an adapter, and the others a short run.
+`make parity` runs 2,000 random steps a family from a new seed, and CI the same from one that stays;
+within `make test` it is a short run that is always the same, with one store an adapter.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 from tests.conformance.residual.conftest import Loose, NoFilters, arrangement
-from tests.parity.families import FAMILIES, Family
+from tests.parity.families import FAMILIES, VECTORS, Family
 from tests.parity.machine import run
 from tests.parity.options import Options, say
 from tests.parity.sides import Contender, table
 
 from memplane_adapters.conformance.local_stores import Choice, Servers, choices
+from memplane_adapters.contract import Kind
 from memplane_gateway.config import Settings
 
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES, ids=str)
@@ -71,7 +72,28 @@ def test_stores_agree(options: Options, family: Family, servers: Servers, tmp_pa
     stores = at_hand(options, family, servers, tmp_path / "looked")
     if len(stores) < 2:
         pytest.skip(f"there are not two stores of {family} to compare")
-    compare(stores, options, options.steps if family.searched else options.fewer, family, tmp_path)
+    compare(stores, options, family, tmp_path)
+
+
+@pytest.mark.timeout(0)
+def test_stores_that_consolidate_agree(options: Options, servers: Servers, tmp_path: Path) -> None:
+    """With a store at the table that cannot, the others only say what they would merge."""
+    able = {choice.name for choice in choices() if consolidates(choice, servers, tmp_path)}
+    every = at_hand(options, VECTORS, servers, tmp_path / "looked")
+    stores = [each for each in every if each.name in able]
+    if len(stores) in (0, 1, len(every)):
+        pytest.skip("every store that is compared can consolidate, or there are not two that can")
+    compare(stores, options, VECTORS, tmp_path)
+
+
+def consolidates(choice: Choice, servers: Servers, directory: Path) -> bool:
+    """Whether a store declares what a consolidation takes."""
+    if choice.problem or Kind.SEMANTIC not in choice.kinds:
+        return False
+    store = choice.backend_factory(servers, directory / choice.name)().vector
+    assert store is not None, "it keeps vectors"
+    able = store.capabilities
+    return able.exact_search or not able.approximate
 
 
 @EVERY_FAMILY
@@ -85,16 +107,14 @@ def test_pushdown_and_residual_agree(options: Options, family: Family, tmp_path:
         Contender("superset", arrangement(Loose)),
         Contender("no-pushdown", arrangement(NoFilters)),
     ]
-    compare(stores, options, options.fewer, family, tmp_path)
+    compare(stores, options, family, tmp_path)
 
 
-def compare(
-    stores: list[Contender], options: Options, steps: int, family: Family, directory: Path
-) -> None:
+def compare(stores: list[Contender], options: Options, family: Family, directory: Path) -> None:
     """Run the machine on these stores; says what was compared."""
     with table(stores, directory, family.kinds[0]) as made:
         try:
-            run(made, family, steps, seed=options.seed)
+            run(made, family, options.steps, seed=options.seed)
         except BaseException as error:
             if options.seed is not None:
                 error.add_note(f"again: make parity ARGS='--seed {options.seed}'")
