@@ -33,6 +33,7 @@ from memplane_adapters.contract import (
 from memplane_adapters.kit.collections import misfit
 from memplane_adapters.kit.errors import after_write, closed
 from memplane_adapters.kit.expressions import PUSHED
+from memplane_adapters.kit.pacing import paced
 from memplane_adapters.kit.walks import Spot, Walks
 from memplane_adapters.pinecone import errors, rows
 from memplane_adapters.pinecone.collections import Collections, Place
@@ -130,7 +131,7 @@ class PineconeVectorStore:
             raise errors.unsupported("Pinecone has no conditional writes")
         results: dict[int, WriteResult] = {}
         fitting: dict[tuple[Place, str], dict[Address, tuple[Row, list[int]]]] = {}
-        for number, point in enumerate(write.entry for write in writes):
+        async for number, point in paced(enumerate(write.entry for write in writes)):
             place = self._collections.ensured(point.address.kind)
             row = misfit(point.vector, place.dimension) or rows.encode(point, place.dimension)
             if isinstance(row, StoreError):

@@ -31,6 +31,7 @@ from memplane_adapters.contract import (
 from memplane_adapters.kit.collections import misfit
 from memplane_adapters.kit.errors import after_write, closed
 from memplane_adapters.kit.expressions import PUSHED
+from memplane_adapters.kit.pacing import paced
 from memplane_adapters.weaviate import errors, rows
 from memplane_adapters.weaviate.client import Client
 from memplane_adapters.weaviate.collections import Collections, tenant_name
@@ -128,7 +129,7 @@ class WeaviateVectorStore:
         size = 0
         sent = False
         try:
-            for point in points:
+            async for point in paced(points):
                 made = self._made(point)
                 if isinstance(made, StoreError):
                     became[point.address] = WriteResult(WriteStatus.FAILED, made)
