@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from tests.adapters.postgres_stores import keys, opened_points, raw
 
 from memplane_adapters.conformance.stores import BackendFactory, Configured
-from memplane_adapters.conformance.stores.fixtures import COLLECTION
+from memplane_adapters.conformance.stores.fixtures import COLLECTION, vector
 from memplane_adapters.conformance.stores.test_removal import (
     test_removing_leaves_what_others_keep as _removing_leaves_what_others_keep,
 )
@@ -94,3 +96,28 @@ async def test_tables_of_others_beside_ours_are_left(keys: dict[str, Any]) -> No
     await POSTGRES.remove(settings, Path())
     there = f"select count(*) from pg_namespace where nspname = '{keys['schema']}'"
     assert await raw(keys, there) == [(0,)]
+
+
+@pytest.mark.asyncio
+async def test_vectors_of_another_schema_are_left(keys: dict[str, Any]) -> None:
+    """Also where the role has the schema's name: PostgreSQL would put the extension there."""
+    assert POSTGRES.remove is not None
+    database = f"removal-{uuid.uuid4().hex}"
+    await raw(keys, f'create database "{database}"')
+    there = {**keys, "url": urlsplit(keys["url"])._replace(path=f"/{database}").geturl()}
+    mine, other = {**there, "schema": keys["user"]}, {**there, "schema": "other"}
+    try:
+        await raw(mine, "create schema {}")
+        async with opened_points(**mine) as points:
+            await points.store.ensure(COLLECTION)
+        async with opened_points(**other) as points:
+            await points.store.ensure(COLLECTION)
+            await points.write(points.point("k"))
+            await POSTGRES.remove(PostgresSettings(**mine), Path())
+            assert await points.search(vector=vector(1.0)) == ["k"]
+        schemas = (
+            "select nspname from pg_namespace where nspname in ('other', '" + keys["user"] + "')"
+        )
+        assert await raw(there, schemas) == [("other",)]
+    finally:
+        await raw(keys, f'drop database "{database}" with (force)')

@@ -27,8 +27,11 @@ async def ensure_extension(session: Session) -> str:
                 f"PostgreSQL {session.setting('server_version')} has no extension vector: install "
                 "pgvector beside it, or route SEMANTIC and EPISODIC to another store",
             )
+        # By itself it goes where the role makes things, which is our schema if that has the role's name.
+        common = await session.rows(_FIND_COMMON)
+        made = b"create extension vector" + (b" schema public" if common else b"")
         try:
-            await session.run(b"create extension vector")
+            await session.run(made)
         except psycopg.errors.InsufficientPrivilege as error:
             raise StoreError(
                 StoreReason.MISCONFIGURED,
@@ -52,4 +55,5 @@ _FIND: Final = b"""
     join pg_catalog.pg_namespace as namespace on namespace.oid = extension.extnamespace
     where extension.extname = 'vector'
 """
+_FIND_COMMON: Final = b"select 1 from pg_catalog.pg_namespace where nspname = 'public'"
 _AVAILABLE: Final = b"select 1 from pg_catalog.pg_available_extensions where name = 'vector'"
