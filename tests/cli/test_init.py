@@ -151,13 +151,13 @@ def test_what_is_next_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
             f"memplane_gateway.config.{module}.find_spec",
             lambda name: None if name in lacking else find_spec(name),
         )
-    said = run("init", "qdrant", "--embedder", "fastembed", "-o", "a.yaml").stderr.splitlines()
+    said = run("init", "qdrant", "--embedder", "fastembed", "-o", "a b.yaml").stderr.splitlines()
     assert said == [
-        "wrote a.yaml: SEMANTIC and EPISODIC in qdrant, PROCEDURAL in embedded, embedder fastembed",
+        "wrote a b.yaml: SEMANTIC and EPISODIC in qdrant, PROCEDURAL in embedded, embedder fastembed",
         "next:",
         "  pip install 'memplane-gateway[fastembed,qdrant]'",
-        "  memplane doctor --config a.yaml    # does it work here?",
-        "  memplane serve --config a.yaml",
+        "  memplane doctor --config 'a b.yaml'    # does it work here?",
+        "  memplane serve --config 'a b.yaml'",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -67,7 +68,7 @@ def init(
         except OSError as error:
             exits.leave(exits.IO, f"{output} cannot be written: {error.strerror or error}")
         exits.say(f"wrote {output}: {made.title}")
-    file = "" if output == Path("memplane.yaml") else f" --config {output}"
+    file = "" if output == Path("memplane.yaml") else f" --config {shlex.quote(str(output))}"
     steps = [
         *(f"pip install '{each}'" for each in made.install),
         *(f"export {name}=...    # or in .env" for name in made.unset()),
