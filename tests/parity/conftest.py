@@ -17,6 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("parity")
     group.addoption("--steps", type=int, help="steps of the parity run (or MEMPLANE_PARITY_STEPS)")
     group.addoption("--seed", type=int, help="what chooses them (or MEMPLANE_PARITY_SEED)")
+    group.addoption("--one-an-adapter", action="store_true", help="one store of each adapter")
     group.addoption("--stores", help="names, with commas between (or MEMPLANE_PARITY_STORES)")
 
 

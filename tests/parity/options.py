@@ -27,6 +27,8 @@ class Options:
 
     steps: int
     seed: int | None
+    one_an_adapter: bool
+    """Of each adapter one store, where none are named."""
     stores: tuple[str, ...]
 
 
@@ -39,11 +41,12 @@ def chosen(config: pytest.Config) -> Options:
     steps, seed = _number(config, "steps"), _number(config, "seed")
     stores = tuple(name for name in _text(config, "stores").split(",") if name)
     if steps is None and seed is None:
-        return Options(SMOKE_STEPS, None, stores)
+        return Options(SMOKE_STEPS, None, one_an_adapter=True, stores=stores)
     return Options(
         STEPS if steps is None else steps,
         random.SystemRandom().randrange(2**32) if seed is None else seed,
-        stores,
+        one_an_adapter=bool(config.getoption("one_an_adapter", default=False)),
+        stores=stores,
     )
 
 
