@@ -11,8 +11,7 @@ token that says there is a number at the path: tokens are replaced as a whole, o
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -23,14 +22,15 @@ from memplane_adapters.kit.expressions import (
     ALWAYS,
     NEVER,
     AllOf,
-    Comparison,
     Expression,
     Has,
     Not,
     Range,
     express,
+    judged,
     negations_at_tokens,
     simplified,
+    tokens_of,
 )
 from memplane_adapters.kit.scopes import exact_digest, prefix_digests, scope_digest
 
@@ -82,7 +82,10 @@ class Selection:
         if filter is None:
             return cls(scope, family)
         expression = simplified(negations_at_tokens(express(filter)))
-        if sum(1 for _ in _tokens(expression)) > _MOST_TOKENS:
+        if (
+            sum(1 for _ in tokens_of(expression, lambda bound: [_number_token(bound)]))
+            > _MOST_TOKENS
+        ):
             raise unsupported(f"a filter looks for more than {_MOST_TOKENS} values")
         return cls(scope, family, expression)
 
@@ -121,7 +124,14 @@ class Selection:
         else:
             ever = _scope_token(self.family, digest, expires=False) in held
             there = ever and self.scope.shows(None)
-        return there and _judged(self.expression, held, metadata)
+
+        def value_of(bound: Range) -> float | None:
+            if _number_token(bound) not in held:
+                return None
+            value: float = metadata[number_key(bound.sort, bound.name)]
+            return value
+
+        return there and judged(self.expression, held, value_of)
 
 
 def where(expression: Expression) -> Where:
@@ -168,37 +178,3 @@ def _grouped(joint: str, parts: Sequence[Where]) -> Where:
         starts = range(0, len(parts), _GROUP)
         parts = [_joined(joint, parts[start : start + _GROUP]) for start in starts]
     return _joined(joint, parts)
-
-
-def _tokens(expression: Expression) -> Iterator[str]:
-    if isinstance(expression, Has):
-        yield from expression.tokens
-    elif isinstance(expression, Not):
-        yield from _tokens(expression.part)
-    elif isinstance(expression, Range):
-        yield _number_token(expression)
-    else:
-        for part in expression.parts:
-            yield from _tokens(part)
-
-
-_COMPARE: Final[dict[Comparison, Callable[[float, float], bool]]] = {
-    "gt": operator.gt,
-    "gte": operator.ge,
-    "lt": operator.lt,
-    "lte": operator.le,
-}
-
-
-def _judged(expression: Expression, held: frozenset[str], metadata: Metadata) -> bool:
-    if isinstance(expression, Has):
-        return not held.isdisjoint(expression.tokens)
-    if isinstance(expression, Not):
-        return not _judged(expression.part, held, metadata)
-    if isinstance(expression, Range):
-        if _number_token(expression) not in held:
-            return False
-        value = metadata[number_key(expression.sort, expression.name)]
-        return _COMPARE[expression.comparison](value, expression.bound)
-    judge = all if isinstance(expression, AllOf) else any
-    return judge(_judged(part, held, metadata) for part in expression.parts)

@@ -6,7 +6,8 @@ planner then sees to it that operands are scalars and that no bound is taken for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
@@ -242,3 +243,41 @@ _BY_OP: Final[dict[Op, Callable[[_Path, Value], Expression]]] = {
     Op.EXISTS: _exists,
     Op.IS_NULL: _is_null,
 }
+
+
+def tokens_of(
+    expression: Expression, of_range: Callable[[Range], Iterable[str]] = lambda _: ()
+) -> Iterator[str]:
+    """Every token that is looked for; `of_range` says which a range looks for besides."""
+    if isinstance(expression, Has):
+        yield from expression.tokens
+    elif isinstance(expression, Not):
+        yield from tokens_of(expression.part, of_range)
+    elif isinstance(expression, Range):
+        yield from of_range(expression)
+    else:
+        for part in expression.parts:
+            yield from tokens_of(part, of_range)
+
+
+_COMPARE: Final[Mapping[Comparison, Callable[[float, float], bool]]] = {
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+}
+
+
+def judged(
+    expression: Expression, held: frozenset[str], value_of: Callable[[Range], float | None]
+) -> bool:
+    """Whether a row of these tokens matches; `value_of` is what it holds for a range, None: nothing."""
+    if isinstance(expression, Has):
+        return not held.isdisjoint(expression.tokens)
+    if isinstance(expression, Not):
+        return not judged(expression.part, held, value_of)
+    if isinstance(expression, Range):
+        value = value_of(expression)
+        return value is not None and _COMPARE[expression.comparison](value, expression.bound)
+    judge = all if isinstance(expression, AllOf) else any
+    return judge(judged(part, held, value_of) for part in expression.parts)

@@ -1,15 +1,16 @@
-"""The connection of a store: opened and closed once, and every failure a StoreError."""
+"""The connection of a store."""
 
 from __future__ import annotations
 
-import asyncio
+import functools
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from pinecone import AsyncIndex
 
 from memplane_adapters.contract import StoreError
-from memplane_adapters.kit.errors import after_write, closed
+from memplane_adapters.kit import engine
+from memplane_adapters.kit.errors import after_write
 from memplane_adapters.pinecone import errors
 from memplane_adapters.pinecone.client import WATCHED, Attempts, Client
 from memplane_adapters.pinecone.settings import PineconeSettings
@@ -17,49 +18,11 @@ from memplane_adapters.pinecone.settings import PineconeSettings
 T = TypeVar("T")
 
 
-class Engine:
-    """Calls of one client; knows which are under way."""
+class Engine(engine.Engine[Client]):
+    """Calls of one client; `open` raises MISCONFIGURED without an API key."""
 
     def __init__(self, settings: PineconeSettings) -> None:
-        self._settings = settings
-        self._client: Client | None = None
-        self._opening: Final = asyncio.Lock()
-        self._under_way = 0
-        self._idle: Final = asyncio.Event()
-        self._idle.set()
-
-    async def open(self) -> None:
-        """Make a client; nothing is sent. Raises MISCONFIGURED without an API key."""
-        async with self._opening:
-            if self._client is None:
-                self._client = await asyncio.to_thread(_make, self._settings)
-
-    async def close(self) -> None:
-        """Wait for the calls under way, and close the connections."""
-        client, self._client = self._client, None
-        if client is not None:
-            await self._idle.wait()
-            await client.shut()
-
-    @property
-    def is_open(self) -> bool:
-        return self._client is not None
-
-    async def call(self, send: Callable[[Client], Awaitable[T]]) -> T:
-        """One request. Raises StoreError and nothing else but CancelledError."""
-        client = self._client
-        if client is None:
-            raise closed()
-        self._under_way += 1
-        self._idle.clear()
-        try:
-            return await send(client)
-        except Exception as error:
-            raise errors.from_exception(error) from error
-        finally:
-            self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
+        super().__init__(functools.partial(Client, settings), errors.from_exception)
 
     async def read(self, host: str, send: Callable[[AsyncIndex], Awaitable[T]]) -> T:
         """One request to an index."""
@@ -83,10 +46,3 @@ class Engine:
         finally:
             WATCHED.reset(watched)
         return attempts.lsn
-
-
-def _make(settings: PineconeSettings) -> Client:
-    try:
-        return Client(settings)
-    except Exception as error:
-        raise errors.from_exception(error) from error

@@ -9,8 +9,7 @@ do, and does not, is to leave rows out.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -19,14 +18,15 @@ from memplane_adapters.kit.expressions import (
     ALWAYS,
     NEVER,
     AllOf,
-    Comparison,
     Expression,
     Has,
     Not,
     Range,
     express,
+    judged,
     negations_at_tokens,
     simplified,
+    tokens_of,
 )
 from memplane_adapters.kit.scopes import exact_digest, prefix_digests, scope_digest
 from memplane_adapters.pinecone.errors import unsupported
@@ -76,7 +76,7 @@ class Selection:
         if filter is None:
             return cls(scope, family)
         expression = simplified(negations_at_tokens(express(filter)))
-        if sum(1 for _ in _tokens(expression)) > _MOST_TOKENS:
+        if sum(1 for _ in tokens_of(expression)) > _MOST_TOKENS:
             raise unsupported(f"a filter looks for more than {_MOST_TOKENS} values")
         return cls(scope, family, expression)
 
@@ -109,7 +109,9 @@ class Selection:
         expire_time = metadata[EXPIRE_TIME]
         if not self.scope.shows(None if expire_time == NEVER_EXPIRES else int(expire_time)):
             return False
-        return _judged(self.expression, held, metadata)
+        return judged(
+            self.expression, held, lambda bound: metadata.get(number_key(bound.sort, bound.name))
+        )
 
 
 def where(expression: Expression) -> Where:
@@ -124,33 +126,3 @@ def where(expression: Expression) -> Where:
         return {number_key(expression.sort, expression.name): bound}
     joint = "$and" if isinstance(expression, AllOf) else "$or"
     return {joint: [where(part) for part in expression.parts]}
-
-
-def _tokens(expression: Expression) -> Iterator[str]:
-    if isinstance(expression, Has):
-        yield from expression.tokens
-    elif isinstance(expression, Not):
-        yield from _tokens(expression.part)
-    elif not isinstance(expression, Range):
-        for part in expression.parts:
-            yield from _tokens(part)
-
-
-_COMPARE: Final[dict[Comparison, Callable[[float, float], bool]]] = {
-    "gt": operator.gt,
-    "gte": operator.ge,
-    "lt": operator.lt,
-    "lte": operator.le,
-}
-
-
-def _judged(expression: Expression, held: frozenset[str], metadata: Metadata) -> bool:
-    if isinstance(expression, Has):
-        return not held.isdisjoint(expression.tokens)
-    if isinstance(expression, Not):
-        return not _judged(expression.part, held, metadata)
-    if isinstance(expression, Range):
-        value = metadata.get(number_key(expression.sort, expression.name))
-        return value is not None and _COMPARE[expression.comparison](value, expression.bound)
-    judge = all if isinstance(expression, AllOf) else any
-    return judge(_judged(part, held, metadata) for part in expression.parts)

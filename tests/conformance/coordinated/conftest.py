@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.conformance.disguised import beside_the_embedded_one, embedded_parts
 
 from memplane_adapters.conformance.memories.doors import IN_PROCESS
 from memplane_adapters.conformance.memories.fixtures import (
@@ -36,7 +37,7 @@ from memplane_adapters.embedded.key_value_store import CAPABILITIES as KEY_VALUE
 from memplane_adapters.embedded.key_value_store import EmbeddedKeyValueStore
 from memplane_adapters.embedded.vector_store import CAPABILITIES as VECTOR
 from memplane_adapters.embedded.vector_store import EmbeddedVectorStore
-from memplane_gateway.config import Settings, StoreSettings
+from memplane_gateway.config import StoreSettings
 
 __all__ = ["abilities", "another", "client", "door", "sample", "space"]
 
@@ -109,33 +110,16 @@ class Careless(StoreSettings):
     """The embedded store that overwrites."""
 
     def connect(self, data_dir: Path) -> Backend:
-        backend = super().connect(data_dir)
-        assert isinstance(backend.vector, EmbeddedVectorStore)
-        assert isinstance(backend.key_value, EmbeddedKeyValueStore)
+        points, entries = embedded_parts(super().connect(data_dir))
         return Backend(
-            CarelessVectorStore(backend.vector._database),
-            CarelessKeyValueStore(backend.key_value._database),
+            CarelessVectorStore(points._database), CarelessKeyValueStore(entries._database)
         )
 
 
 @pytest.fixture(scope="session")
 def arrange() -> Arrange:
     """Every kind on the store that overwrites; the gateway's own state stays where it compares."""
-
-    def arranged(given: Settings) -> Settings:
-        made = given.stores["embedded"]
-        settings = type(made.settings)(path=f"{NAME}.db")
-        stores = {**given.stores, NAME: Careless(adapter=made.adapter, settings=settings)}
-        routes = given.routes
-        there = {
-            kind: getattr(routes, kind).model_copy(update={"store": NAME})
-            for kind in type(routes).model_fields
-        }
-        return given.model_copy(
-            update={"stores": stores, "routes": routes.model_copy(update=there)}
-        )
-
-    return arranged
+    return beside_the_embedded_one(NAME, Careless)
 
 
 @pytest.fixture(scope="session")

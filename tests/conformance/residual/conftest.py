@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.conformance.disguised import embedded_parts
 
 from memplane_adapters.conformance.memories.doors import IN_PROCESS
 from memplane_adapters.conformance.memories.fixtures import (
@@ -124,7 +125,7 @@ class NoFilters(StoreSettings):
     """The embedded store that evaluates no filter."""
 
     def connect(self, data_dir: Path) -> Backend:
-        vector, key_value = _embedded(super().connect(data_dir))
+        vector, key_value = embedded_parts(super().connect(data_dir))
         return Backend(
             NoFiltersVectorStore(vector._database), NoFiltersKeyValueStore(key_value._database)
         )
@@ -134,14 +135,8 @@ class Loose(StoreSettings):
     """The embedded store that answers too much."""
 
     def connect(self, data_dir: Path) -> Backend:
-        vector, key_value = _embedded(super().connect(data_dir))
+        vector, key_value = embedded_parts(super().connect(data_dir))
         return Backend(LooseVectorStore(vector._database), LooseKeyValueStore(key_value._database))
-
-
-def _embedded(backend: Backend) -> tuple[EmbeddedVectorStore, EmbeddedKeyValueStore]:
-    assert isinstance(backend.vector, EmbeddedVectorStore)
-    assert isinstance(backend.key_value, EmbeddedKeyValueStore)
-    return backend.vector, backend.key_value
 
 
 def arrangement(store: type[StoreSettings], **settings: object) -> Arrange:
