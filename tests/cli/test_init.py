@@ -202,3 +202,16 @@ def test_on_a_terminal_it_asks(tmp_path: Path) -> None:
     assert "(embedded, postgres, redis)? [embedded]" in said
     assert "SEMANTIC and EPISODIC in qdrant, PROCEDURAL in redis" in said
     assert (tmp_path / "memplane.yaml").exists()
+
+
+def test_what_cannot_be_written_leaves_the_file_that_is_there(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is cut short would be read: an empty one means the embedded store."""
+    monkeypatch.chdir(tmp_path)
+    there = Path("memplane.yaml")
+    there.write_text("routes: {}\n")
+    Path(".memplane.yaml.new").symlink_to("/dev/full")
+    assert run("init", "qdrant", "--force").exit_code == 74
+    assert there.read_text() == "routes: {}\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["memplane.yaml"]

@@ -61,8 +61,7 @@ def init(
             sys.stdout.write(made.text)
     else:
         try:
-            with output.open("w" if force else "x", encoding="utf-8") as stream:
-                stream.write(made.text)
+            _write(output, made.text, force=force)
         except FileExistsError:
             exits.leave(exits.FAILED, f"{output} is there already")
         except OSError as error:
@@ -77,6 +76,24 @@ def init(
         steps += [f"memplane doctor{file}    # does it work here?", f"memplane serve{file}"]
     if steps:
         exits.say("next:\n" + "\n".join(f"  {step}" for step in steps))
+
+
+def _write(output: Path, text: str, *, force: bool) -> None:
+    """Whole or not at all: an empty file would mean the embedded store."""
+    if force and output.exists() and not output.is_file():  # a pipe, a device
+        output.write_text(text, encoding="utf-8")
+        return
+    if not force:
+        output.open("x").close()
+    beside = output.with_name(f".{output.name}.new")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(output.resolve())
+    except OSError:
+        beside.unlink(missing_ok=True)
+        if not force:
+            output.unlink(missing_ok=True)
+        raise
 
 
 def _ask(procedural: str | None) -> tuple[list[str], str]:
