@@ -110,6 +110,7 @@ class Route:
         """Why nothing is written here, not even by the sweeper. None: it is."""
         self._presence = presence
         self._store = store
+        self._eventual = store if isinstance(store, Eventual) else None
         self._prepare = prepare
         self._memories = memories
         self._ready = False
@@ -153,16 +154,17 @@ class Route:
 
     def consistency_tokens(self, tenant: str) -> list[str]:
         """What its store gives for what it has written so far; nothing where every read sees it."""
-        if self._store.capabilities.read_your_writes or not isinstance(self._store, Eventual):
+        eventual = self._eventual
+        if eventual is None:
             return []
         kinds = [self.kind, *([KINDS[self.kind]] if self.kind in KINDS else [])]
-        return [token for kind in kinds if (token := self._store.token(kind, tenant))]
+        return [token for kind in kinds if (token := eventual.token(kind, tenant))]
 
     def reach(self, tokens: Iterable[str]) -> None:
         """From now on reads see the writes that gave these; a store that gives none need not wait."""
-        if isinstance(self._store, Eventual):
+        if self._eventual is not None:
             for token in tokens:
-                self._store.reach(token)
+                self._eventual.reach(token)
 
     @property
     def spools(self) -> bool:

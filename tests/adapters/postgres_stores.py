@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
+from tests.adapters import opening
 
 from memplane_adapters.conformance.local_stores import Servers, choices
 from memplane_adapters.conformance.servers import Server
@@ -30,9 +31,7 @@ def keys(servers: Servers, tmp_path: Path) -> dict[str, Any]:
 @pytest.fixture
 def own(servers: Servers, tmp_path: Path) -> Iterator[Server]:
     """A server of the case's own, which it may treat badly."""
-    if POSTGRES.store is None:
-        pytest.skip(POSTGRES.problem)
-    with servers.own(POSTGRES.store, tmp_path / "own") as server:
+    with opening.own_server(POSTGRES, servers, tmp_path) as server:
         yield server
 
 
@@ -48,16 +47,9 @@ async def opened(**settings: Any) -> AsyncIterator[KeyValues]:
         await store.close()
 
 
-@asynccontextmanager
-async def opened_points(**settings: Any) -> AsyncIterator[Points]:
+def opened_points(**settings: Any) -> AbstractAsyncContextManager[Points]:
     """Its vector side, open; nothing is ensured."""
-    store = ADAPTER.connect(PostgresSettings(**settings), Path()).vector
-    assert store is not None
-    await store.open()
-    try:
-        yield Points(store)
-    finally:
-        await store.close()
+    return opening.opened_points(ADAPTER, **settings)
 
 
 async def raw(keys: dict[str, Any], text: str) -> list[tuple[Any, ...]]:

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.adapters import opening
 
 from memplane_adapters.chroma import ADAPTER, ChromaSettings
 from memplane_adapters.chroma.client import Client
@@ -51,24 +52,15 @@ def backend_factory(servers: Servers, tmp_path: Path) -> BackendFactory:
     return CHROMA.backend_factory(servers, tmp_path)
 
 
-@asynccontextmanager
-async def opened(**settings: Any) -> AsyncIterator[Points]:
+def opened(**settings: Any) -> AbstractAsyncContextManager[Points]:
     """A store of its own, open."""
-    store = ADAPTER.connect(ChromaSettings(**settings), Path()).vector
-    assert store is not None
-    await store.open()
-    try:
-        yield Points(store)
-    finally:
-        await store.close()
+    return opening.opened_points(ADAPTER, **settings)
 
 
 @pytest.fixture
 def own(servers: Servers, tmp_path: Path) -> Any:
     """A server of the case's own, which it may treat badly."""
-    if CHROMA.store is None:
-        pytest.skip(CHROMA.problem)
-    with servers.own(CHROMA.store, tmp_path / "own") as server:
+    with opening.own_server(CHROMA, servers, tmp_path) as server:
         yield server
 
 

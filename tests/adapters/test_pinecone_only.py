@@ -7,8 +7,8 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.adapters import opening
 
 from memplane_adapters.conformance.local_stores import Servers, choices
 from memplane_adapters.conformance.servers import Server, running
@@ -48,7 +49,7 @@ from memplane_adapters.contract import (
     WriteStatus,
     metadata_bytes,
 )
-from memplane_adapters.pinecone import ADAPTER, PineconeSettings, rows
+from memplane_adapters.pinecone import ADAPTER, rows
 from memplane_adapters.pinecone.client import json_bytes, shortest
 from memplane_adapters.pinecone.store import PineconeVectorStore
 
@@ -60,16 +61,9 @@ def backend_factory(servers: Servers, tmp_path: Path) -> BackendFactory:
     return PINECONE.backend_factory(servers, tmp_path)
 
 
-@asynccontextmanager
-async def opened(**keys: Any) -> AsyncIterator[Points]:
+def opened(**settings: Any) -> AbstractAsyncContextManager[Points]:
     """A store of its own, open."""
-    store = ADAPTER.connect(PineconeSettings(**keys), Path()).vector
-    assert store is not None
-    await store.open()
-    try:
-        yield Points(store)
-    finally:
-        await store.close()
+    return opening.opened_points(ADAPTER, **settings)
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.adapters import opening
 
 from memplane_adapters.conformance.local_stores import Servers, choices
 from memplane_adapters.conformance.servers import Server
@@ -61,16 +61,9 @@ def backend_factory(servers: Servers, tmp_path: Path) -> BackendFactory:
     return WEAVIATE.backend_factory(servers, tmp_path)
 
 
-@asynccontextmanager
-async def opened(**settings: Any) -> AsyncIterator[Points]:
+def opened(**settings: Any) -> AbstractAsyncContextManager[Points]:
     """A store of its own, open."""
-    store = ADAPTER.connect(WeaviateSettings(**settings), Path()).vector
-    assert store is not None
-    await store.open()
-    try:
-        yield Points(store)
-    finally:
-        await store.close()
+    return opening.opened_points(ADAPTER, **settings)
 
 
 def keys(servers: Servers, place: Path) -> dict[str, Any]:
@@ -81,9 +74,7 @@ def keys(servers: Servers, place: Path) -> dict[str, Any]:
 @pytest.fixture
 def own(servers: Servers, tmp_path: Path) -> Any:
     """A server of the case's own, which it may treat badly."""
-    if WEAVIATE.store is None or WEAVIATE.problem:
-        pytest.skip(WEAVIATE.problem)
-    with servers.own(WEAVIATE.store, tmp_path / "own") as server:
+    with opening.own_server(WEAVIATE, servers, tmp_path) as server:
         yield server
 
 

@@ -38,10 +38,11 @@ from memplane_adapters.contract import (
     WriteResult,
     WriteStatus,
 )
+from memplane_adapters.kit.batches import deleted, parts
 from memplane_adapters.kit.collections import misfit
 from memplane_adapters.kit.errors import after_write, closed
 from memplane_adapters.kit.expressions import PUSHED
-from memplane_adapters.kit.walks import Spot, Walks
+from memplane_adapters.kit.walks import Spot, Walks, order_value
 
 T = TypeVar("T")
 
@@ -146,7 +147,7 @@ class ChromaVectorStore:
             if place is None:
                 continue
             wanted = [rows.row_id(one) for one in addresses if one.kind is kind]
-            for part in _parts(list(dict.fromkeys(wanted)), _READ_AT_ONCE):
+            for part in parts(list(dict.fromkeys(wanted)), _READ_AT_ONCE):
                 read = await self._read(place, part, vectors=vectors)
                 found.update((one, stored) for one, (stored, _) in read.items())
         return [found.get(rows.row_id(address)) for address in addresses]
@@ -192,19 +193,12 @@ class ChromaVectorStore:
             if place is None:
                 continue
             wanted = [rows.row_id(one.address) for one in deletes if one.address.kind is kind]
-            for part in _parts(list(dict.fromkeys(wanted)), _DELETED_AT_ONCE):
+            for part in parts(list(dict.fromkeys(wanted)), _DELETED_AT_ONCE):
                 try:
                     there.update(await self._delete(place, part))
                 except StoreError as error:
                     raise after_write(error) if there else error from error
-        results: list[WriteResult] = []
-        for delete in deletes:
-            one = rows.row_id(delete.address)
-            results.append(
-                WriteResult(WriteStatus.APPLIED if one in there else WriteStatus.MISSING)
-            )
-            there.discard(one)  # the next delete of the same finds nothing
-        return results
+        return deleted((rows.row_id(delete.address) for delete in deletes), there)
 
     async def _delete(self, place: Place, ids: list[str]) -> list[str]:
         """Which of them were there."""
@@ -232,7 +226,7 @@ class ChromaVectorStore:
         best = await (search.exact if query.exact else search.approximate)(query.limit)
         hits: list[Hit] = []
         size = 0
-        for part in _parts(best, _READ_AT_ONCE):
+        for part in parts(best, _READ_AT_ONCE):
             read = self._contents(place, part, vectors=query.vectors)
             left = [found.id for found in part if found.id not in read]
             if left:
@@ -245,7 +239,7 @@ class ChromaVectorStore:
                 stored, metadata = read.get(found.id, (None, {}))
                 if stored is not None and selection.matches(metadata):
                     hits.append(Hit(stored.record, stored.vector, found.score))
-                    size += _size(stored)
+                    size += stored.size
         return QueryResult(tuple(hits), approximate=approximate, scanned=search.scanned)
 
     async def scan(self, scan: Scan) -> Page:
@@ -331,15 +325,5 @@ async def _read_documents(client: Any, place: Place, where: dict[str, Any]) -> A
 def _spots(reply: Any, order: Order) -> Iterable[Spot]:
     for one, document in rows.columns(reply, "documents"):
         outline = rows.decode_outline(document)
-        value = 0
-        if order is not Order.PLACE:
-            value = outline.time if order is Order.TIME else outline.update_time
+        value = order_value(order, outline.time, outline.update_time)
         yield Spot(value, outline.namespace, outline.key, one)
-
-
-def _parts(items: Sequence[T], size: int) -> Iterable[list[T]]:
-    return (list(items[start : start + size]) for start in range(0, len(items), size))
-
-
-def _size(stored: Stored) -> int:
-    return len(stored.record) + (0 if stored.vector is None else stored.vector.nbytes)

@@ -102,6 +102,11 @@ class Stored:
     vector: Vector | None = None
     """Only when asked for."""
 
+    @property
+    def size(self) -> int:
+        """How many bytes it counts towards `max_bytes`."""
+        return len(self.record) + (0 if self.vector is None else self.vector.nbytes)
+
 
 @dataclass(frozen=True, slots=True)
 class Hit(Stored):

@@ -179,7 +179,7 @@ def load_in_order(
         for row_id in part:
             row = rows[row_id]
             loaded.append(row)
-            size += len(row.record) + (0 if row.vector is None else row.vector.nbytes)
+            size += row.size
             if size >= max_bytes:
                 break
         # As many as will fit if they are like those so far.

@@ -44,6 +44,13 @@ class Spot(NamedTuple):
     id: str
 
 
+def order_value(order: Order, time: int, update_time: int) -> int:
+    """What a row goes by."""
+    if order is Order.PLACE:
+        return 0
+    return time if order is Order.TIME else update_time
+
+
 Outline: TypeAlias = Callable[[int | None, int | None], AsyncIterator[Iterable[Spot]]]
 """The spots of the rows that match scope and filter and whose value is at least the first bound and
 below the second (None: no bound), in parts, in any order; each row that stays unchanged once."""
@@ -210,7 +217,7 @@ async def delivered(
             if row is None:
                 continue
             rows.append(row)
-            size += len(row.record) + (0 if row.vector is None else row.vector.nbytes)
+            size += row.size
             if size >= scan.max_bytes:
                 break
     ended = looked_at == len(spots) and not more

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -54,10 +55,8 @@ class Collections(kit.Collections[Place]):
     async def _create(self, name: str, collection: Collection) -> Place:
         dimension = collection.embedding.dimension
         tags = names.tags_of(kit.identity(collection))
-        try:
+        with contextlib.suppress(CollectionExistsError):
             await self._engine.call(lambda client: client.create(name, dimension, tags))
-        except CollectionExistsError:
-            return await self._named(name)
         return await self._named(name)
 
     async def _complete(self, place: Place) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from pinecone import AsyncIndex
 
-from memplane_adapters.contract import Stored, Vector
+from memplane_adapters.contract import Stored
+from memplane_adapters.kit.batches import parts
 from memplane_adapters.pinecone import rows
 from memplane_adapters.pinecone.collections import Place
 from memplane_adapters.pinecone.engine import Engine
@@ -98,14 +99,3 @@ class Reader:
                 filter=where, namespace=self.namespace, limit=limit, pagination_token=token
             )
         )
-
-
-def parts(items: Sequence[T], size: int) -> Iterable[list[T]]:
-    """The items in lists of at most that length."""
-    return (list(items[start : start + size]) for start in range(0, len(items), size))
-
-
-def size_of(stored: Stored) -> int:
-    """How many bytes a row is."""
-    vector: Vector | None = stored.vector
-    return len(stored.record) + (0 if vector is None else vector.nbytes)

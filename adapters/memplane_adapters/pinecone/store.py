@@ -30,17 +30,18 @@ from memplane_adapters.contract import (
     WriteResult,
     WriteStatus,
 )
+from memplane_adapters.kit.batches import deleted, parts
 from memplane_adapters.kit.collections import misfit
 from memplane_adapters.kit.errors import after_write, closed
 from memplane_adapters.kit.expressions import PUSHED
 from memplane_adapters.kit.pacing import paced
-from memplane_adapters.kit.walks import Spot, Walks
+from memplane_adapters.kit.walks import Spot, Walks, order_value
 from memplane_adapters.pinecone import errors, rows
 from memplane_adapters.pinecone.collections import Collections, Place
 from memplane_adapters.pinecone.engine import Engine
 from memplane_adapters.pinecone.filters import Selection, Where
 from memplane_adapters.pinecone.names import namespace_of, record_id
-from memplane_adapters.pinecone.reading import Reader, Sizes, parts, size_of
+from memplane_adapters.pinecone.reading import Reader, Sizes
 from memplane_adapters.pinecone.rows import Row
 from memplane_adapters.pinecone.search import VectorSearch
 from memplane_adapters.pinecone.settings import PineconeSettings
@@ -190,14 +191,7 @@ class PineconeVectorStore:
                     there.update(found)
                 except StoreError as error:
                     raise after_write(error) if there else error from error
-        results: list[WriteResult] = []
-        for delete in deletes:
-            one = record_id(delete.address)
-            results.append(
-                WriteResult(WriteStatus.APPLIED if one in there else WriteStatus.MISSING)
-            )
-            there.discard(one)  # the next delete of the same finds nothing
-        return results
+        return deleted((record_id(delete.address) for delete in deletes), there)
 
     async def _erase(self, reader: Reader, written: Sequence[str], **selector: Any) -> None:
         lsn = await self._engine.write(
@@ -269,7 +263,7 @@ class PineconeVectorStore:
             if size >= query.max_bytes:
                 return QueryResult(tuple(hits), approximate=True, scanned=search.scanned, cut=True)
             hits.append(Hit(found.stored.record, found.stored.vector, found.score))
-            size += size_of(found.stored)
+            size += found.stored.size
         return QueryResult(tuple(hits), approximate=True, scanned=search.scanned)
 
     async def scan(self, scan: Scan) -> Page:
@@ -385,9 +379,7 @@ def _judged(part: Sequence[Any], selection: Selection) -> Iterator[Any]:
 
 def _spot(vector: Any, order: Order) -> Spot:
     outline = rows.decode_outline(vector.metadata)
-    value = 0
-    if order is not Order.PLACE:
-        value = outline.time if order is Order.TIME else outline.update_time
+    value = order_value(order, outline.time, outline.update_time)
     return Spot(value, outline.namespace, outline.key, vector.id)
 
 

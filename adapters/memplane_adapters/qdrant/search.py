@@ -140,7 +140,7 @@ def _within(hits: list[Hit], max_bytes: int) -> tuple[tuple[Hit, ...], bool]:
     """The hits up to the one that passes the limit, and whether some are left out."""
     size = 0
     for number, hit in enumerate(hits, 1):
-        size += len(hit.record) + (0 if hit.vector is None else hit.vector.nbytes)
+        size += hit.size
         if size >= max_bytes:
             return tuple(hits[:number]), number < len(hits)
     return tuple(hits), False

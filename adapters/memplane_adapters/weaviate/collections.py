@@ -19,6 +19,7 @@ from urllib.parse import quote
 from memplane_adapters.contract import Collection, FieldType, StoreError, StoreReason
 from memplane_adapters.kit import collections as kit
 from memplane_adapters.kit import typed
+from memplane_adapters.kit.batches import parts
 from memplane_adapters.kit.errors import CollectionExistsError
 from memplane_adapters.weaviate import rows
 from memplane_adapters.weaviate.client import Client
@@ -73,7 +74,7 @@ class Collections(kit.Collections[Place]):
         return rows.read(lambda: _place(answer))
 
     async def _holds_rows(self, place: Place) -> bool:
-        for part in _parts(await self._client.tenants(place.called)):
+        for part in parts(await self._client.tenants(place.called), _AT_ONCE):
             numbers = await asyncio.gather(*(self._rows_of(place, tenant) for tenant in part))
             if any(numbers):
                 return True
@@ -82,7 +83,7 @@ class Collections(kit.Collections[Place]):
     async def number(self, place: Place) -> int:
         """The rows of all tenants."""
         total = 0
-        for part in _parts(await self._client.tenants(place.called)):
+        for part in parts(await self._client.tenants(place.called), _AT_ONCE):
             total += sum(await asyncio.gather(*(self._rows_of(place, tenant) for tenant in part)))
         return total
 
@@ -206,7 +207,3 @@ def _place(schema: Any) -> Place:
         exact=schema["vectorConfig"][rows.VECTOR]["vectorIndexType"] == "flat",
         ranges=ranges,
     )
-
-
-def _parts(names: list[str]) -> Iterable[list[str]]:
-    return (names[start : start + _AT_ONCE] for start in range(0, len(names), _AT_ONCE))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from memplane_adapters.contract import Address, Filter, Scope
+from memplane_adapters.kit.batches import parts
 from memplane_adapters.weaviate import filters, rows
 from memplane_adapters.weaviate.client import Client
 from memplane_adapters.weaviate.collections import Place, tenant_name
@@ -153,8 +154,7 @@ class Reader:
     @staticmethod
     def parts(items: Sequence[T]) -> Iterable[Sequence[T]]:
         """So many as are read at once."""
-        starts = range(0, len(items), _READ_AT_ONCE)
-        return (items[start : start + _READ_AT_ONCE] for start in starts)
+        return parts(items, _READ_AT_ONCE)
 
 
 def _lacking(selection: Selection, written: Written, found: AbstractSet[str]) -> Iterator[bool]:

@@ -115,7 +115,7 @@ async def _search(reader: Reader, query: Query, selection: Selection, asked: _As
                 )
             vector = rows.vector_in(result) if query.vectors else None
             hits.append(Hit(rows.record_in(result), vector, one.score))
-            size += len(hits[-1].record) + (0 if vector is None else vector.nbytes)
+            size += hits[-1].size
     return QueryResult(tuple(hits), approximate=asked.approximate, scanned=scanned)
 
 

@@ -28,6 +28,7 @@ from memplane_adapters.contract import (
     WriteResult,
     WriteStatus,
 )
+from memplane_adapters.kit.batches import deleted
 from memplane_adapters.kit.collections import misfit
 from memplane_adapters.kit.errors import after_write, closed
 from memplane_adapters.kit.expressions import PUSHED
@@ -212,12 +213,7 @@ class WeaviateVectorStore:
                 there |= await self._scans.delete(Selection.of_ids(place, tenant, ids))
             except StoreError as error:
                 raise after_write(error) if there else error from error
-        results: list[WriteResult] = []
-        for delete in deletes:
-            one = rows.id_of(delete.address)
-            results.append(_APPLIED if one in there else _MISSING)
-            there.discard(one)  # the next delete of the same finds nothing
-        return results
+        return deleted((rows.id_of(delete.address) for delete in deletes), there)
 
     async def query(self, query: Query) -> QueryResult:
         """By vector or by words; the limit is cut in the contract's order."""
