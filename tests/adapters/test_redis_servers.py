@@ -6,9 +6,6 @@ import asyncio
 import contextlib
 import random
 import re
-import shutil
-import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +13,7 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 from tests.adapters.redis_stores import LEAST_PERMISSIONS, at, opened, refusal, server
+from tests.adapters.tls import Certificate, certificate, door
 
 from memplane_adapters.conformance.local_stores import Servers
 from memplane_adapters.conformance.servers import Server, free_ports
@@ -31,6 +29,8 @@ from memplane_adapters.contract import (
     reached_of,
 )
 from memplane_adapters.redis.settings import RedisSettings
+
+__all__ = ["certificate"]
 
 APPLIED = WriteStatus.APPLIED
 
@@ -199,58 +199,23 @@ async def test_a_user_with_the_least_permissions(own: Server) -> None:
         assert caught.value.reason is StoreReason.MISCONFIGURED
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """One for localhost, made by itself, and its key."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl makes certificates here")
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        [
-            *(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-keyout", str(key), "-out", str(cert)),
-            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return cert, key
-
-
-async def test_tls(own: Server, certificate: tuple[Path, Path], tmp_path: Path) -> None:
+async def test_tls(own: Server, certificate: Certificate, tmp_path: Path) -> None:
     """Before a server without TLS stands something that has it."""
     own.start()
-    cert, key = certificate
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
     plain = at(own)
-
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        back, on = await asyncio.open_connection(plain.host, plain.port)
-        await asyncio.gather(_pipe(reader, on), _pipe(back, writer))
-
-    async with await asyncio.start_server(forward, "127.0.0.1", 0, ssl=context) as listening:
-        url = f"rediss://localhost:{listening.sockets[0].getsockname()[1]}/0"
-        async with opened(RedisSettings(url=url, ca_file=str(cert))) as kv:
+    async with door(plain.host, plain.port, certificate) as port:
+        url = f"rediss://localhost:{port}/0"
+        async with opened(RedisSettings(url=url, ca_file=str(certificate.file))) as kv:
             assert reached_of(await kv.store.ping()).level is Durability.DISK
             await kv.write(kv.entry("k"))
             assert await kv.walk() == ["k"]
         for settings in (
             RedisSettings(url=url),
-            RedisSettings(url=url.replace("localhost", "127.0.0.1"), ca_file=str(cert)),
+            RedisSettings(url=url.replace("localhost", "127.0.0.1"), ca_file=str(certificate.file)),
             RedisSettings(url=url, ca_file=str(tmp_path / "nothing.pem")),
         ):
             async with opened(settings) as kv:
                 assert (await refusal(kv)).reason is StoreReason.MISCONFIGURED
-
-
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
 
 
 async def test_replicas_that_have_a_write_are_counted(

@@ -10,7 +10,6 @@ raised as it comes (see `errors`).
 from __future__ import annotations
 
 import io
-import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
@@ -27,6 +26,7 @@ from yarl import URL
 from memplane_adapters.chroma.errors import RefusalError
 from memplane_adapters.chroma.settings import ChromaSettings
 from memplane_adapters.contract import Vector
+from memplane_adapters.kit.tls import trusted
 
 _CONNECTIONS: Final = 32
 _KEPT_SECONDS: Final = 30.0
@@ -51,7 +51,7 @@ class Client(AsyncFastAPI):
             sock_connect=settings.connect_timeout,
             sock_read=settings.timeout,
         )
-        self._trusted = ssl.create_default_context(cafile=settings.ca_file or None)
+        self._trusted = trusted(settings.ca_file)
         self._http: aiohttp.ClientSession | None = None
 
     @override

@@ -38,3 +38,17 @@ def after_write(error: StoreError) -> StoreError:
     if error.reason in (StoreReason.UNAVAILABLE, StoreReason.EXHAUSTED):
         return StoreError(StoreReason.INTERRUPTED, f"after a write: {error}", retryable=True)
     return error
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """An error and what led to it, also what only stands in its arguments."""
+    found: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is None or each in found:
+            continue
+        found.append(each)
+        waiting += [each.__cause__, each.__context__]
+        waiting += [one for one in each.args if isinstance(one, BaseException)]
+    return found

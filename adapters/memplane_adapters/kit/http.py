@@ -8,6 +8,8 @@ from types import MappingProxyType
 import httpx
 
 from memplane_adapters.contract import StoreReason
+from memplane_adapters.kit.errors import causes
+from memplane_adapters.kit.tls import is_distrust
 
 BY_STATUS: Mapping[int, StoreReason] = MappingProxyType(
     {
@@ -28,6 +30,8 @@ BY_STATUS: Mapping[int, StoreReason] = MappingProxyType(
 
 def reason_of_transport(error: httpx.HTTPError) -> StoreReason:
     """Why there is no answer; UNAVAILABLE only where nothing was sent."""
+    if isinstance(error, httpx.ConnectError) and any(map(is_distrust, causes(error))):
+        return StoreReason.MISCONFIGURED
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
         return StoreReason.UNAVAILABLE
     if isinstance(error, httpx.TimeoutException):

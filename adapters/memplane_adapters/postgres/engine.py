@@ -37,6 +37,7 @@ Preamble: TypeAlias = tuple[bytes, *tuple[object, ...]]
 _PREPARED_AFTER: Final = 1
 """How often a statement is sent before it is prepared; there are few, and they come again."""
 _IDLE_PROBE_SECONDS: Final = 60
+_OWN_PROCESS: Final = b"select pg_backend_pid()"
 
 
 class Session:
@@ -48,11 +49,26 @@ class Session:
 
     def __init__(self, connection: psycopg.AsyncConnection[Row]) -> None:
         self._connection = connection
+        self.is_new = True
+        """Whether nothing was sent on it yet."""
         self.is_late = False
         """Whether its time was over before it answered."""
         self.preamble: Preamble | None = None
         """What every transaction begins with, until the connection is given back."""
         self._is_doubtful = False
+
+    async def start(self, *, prepared: bool) -> None:
+        """What a new connection begins with.
+
+        Statements are prepared only where the server itself is at the other end. A pooler may give
+        each transaction another connection, on which the same name is another gateway's statement;
+        it also says another process than the one that answers.
+        """
+        if prepared:
+            ((process,),) = await self.rows(_OWN_PROCESS)
+            if process == self._connection.info.backend_pid:
+                self._connection.prepare_threshold = _PREPARED_AFTER
+        self.is_new = False
 
     async def rows(self, statement: bytes, *arguments: object) -> list[Row]:
         """What a statement returns; $1, $2, ... are its arguments."""
@@ -215,12 +231,15 @@ class Engine:
         timer = loop.call_later(self._settings.timeout, session.hang_up)
         reusable = False
         try:
+            if session.is_new:
+                await session.start(prepared=self._settings.prepared_statements)
             result = await work(session)
             reusable = True
             return result
         except Exception as error:
-            reusable = not errors.is_read_only(error)
-            raise self._failure(error, session) from error
+            reusable = not session.is_new and not errors.is_read_only(error)
+            failure = self._failure(error, session)
+            raise (errors.unsent(failure) if session.is_new else failure) from error
         finally:
             timer.cancel()
             session.preamble = None
@@ -248,14 +267,29 @@ class Engine:
 
 
 async def _connect(settings: PostgresSettings) -> Session:
-    connection = await psycopg.AsyncConnection.connect(
-        **_parameters(settings),
-        autocommit=True,
-        prepare_threshold=_PREPARED_AFTER if settings.prepared_statements else None,
-        cursor_factory=psycopg.AsyncRawCursor,
-    )
+    parameters = _parameters(settings)
+    try:
+        connection = await _connected(parameters)
+    except psycopg.OperationalError as error:
+        if not errors.is_option_refused(error):
+            raise
+        # Poolers know few parameters. Without ours the timer alone ends what takes too long.
+        connection = await _connected({**parameters, "options": _given_options(settings)})
     connection.adapters.register_dumper(Packed, PackedDumper)
     return Session(connection)
+
+
+async def _connected(parameters: dict[str, Any]) -> psycopg.AsyncConnection[Row]:
+    return await psycopg.AsyncConnection.connect(
+        **parameters,
+        autocommit=True,
+        prepare_threshold=None,
+        cursor_factory=psycopg.AsyncRawCursor,
+    )
+
+
+def _given_options(settings: PostgresSettings) -> str:
+    return str(conninfo_to_dict(settings.url).get("options") or "")
 
 
 def _parameters(settings: PostgresSettings) -> dict[str, Any]:
@@ -274,7 +308,7 @@ def _parameters(settings: PostgresSettings) -> dict[str, Any]:
         "tcp_user_timeout": milliseconds,
     }
     options = (
-        f"{given.get('options') or ''} -c statement_timeout={milliseconds}"
+        f"{_given_options(settings)} -c statement_timeout={milliseconds}"
         f" -c idle_in_transaction_session_timeout={milliseconds}"
         r" -c default_transaction_isolation=read\ committed"
     )

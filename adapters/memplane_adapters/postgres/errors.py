@@ -54,6 +54,7 @@ _BY_STATE: Final[Mapping[str, StoreReason]] = {
 
 _TOO_MANY_CONNECTIONS: Final = "53300"
 _SERVER_IS_READ_ONLY: Final = "25006"
+_OPTION_REFUSED: Final = "unsupported startup parameter"
 
 _BY_WORDS: Final[tuple[tuple[str, StoreReason], ...]] = (
     ("too many clients", StoreReason.EXHAUSTED),
@@ -67,7 +68,7 @@ _BY_WORDS: Final[tuple[tuple[str, StoreReason], ...]] = (
     ("not permitted to log in", StoreReason.MISCONFIGURED),
     ("permission denied", StoreReason.MISCONFIGURED),
     ("not currently accepting connections", StoreReason.MISCONFIGURED),
-    ("unsupported startup parameter", StoreReason.MISCONFIGURED),
+    (_OPTION_REFUSED, StoreReason.MISCONFIGURED),
     ("unsupported frontend protocol", StoreReason.MISCONFIGURED),
     ("certificate", StoreReason.MISCONFIGURED),
     ("does not support ssl", StoreReason.MISCONFIGURED),
@@ -84,7 +85,7 @@ def from_connecting(error: Exception) -> StoreError:
     if isinstance(error, psycopg.ProgrammingError):  # the URL, before anything is tried
         return failure(StoreReason.MISCONFIGURED, message)
     if isinstance(error, psycopg.Error) and error.sqlstate is not None:
-        return _unsent(from_exception(error))
+        return unsent(from_exception(error))
     lowered = message.lower()
     for words, reason in _BY_WORDS:
         if words in lowered:
@@ -120,6 +121,11 @@ def from_exception(error: Exception) -> StoreError:
     return failure(reason, message)
 
 
+def is_option_refused(error: Exception) -> bool:
+    """Whether what is between does not let through what a connection is to begin with."""
+    return _OPTION_REFUSED in _message(error).lower()
+
+
 def is_read_only(error: Exception) -> bool:
     """Whether the server takes no writes: another one may do so by now."""
     return isinstance(error, psycopg.Error) and error.sqlstate == _SERVER_IS_READ_ONLY
@@ -150,7 +156,8 @@ def _message(error: Exception) -> str:
     return f"{state} {text}" if state else text
 
 
-def _unsent(error: StoreError) -> StoreError:
+def unsent(error: StoreError) -> StoreError:
+    """The same, when it is known that nothing of the work had been sent."""
     if error.reason in (StoreReason.INTERRUPTED, StoreReason.TIMEOUT):
         return failure(StoreReason.UNAVAILABLE, str(error))
     return error

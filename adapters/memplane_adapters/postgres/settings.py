@@ -47,8 +47,7 @@ class PostgresSettings:
     connections: int = 10
     """Most connections at a time; they are made when they are needed, and kept."""
     prepared_statements: bool = True
-    """To be turned off behind a pooler that gives each transaction another connection and does not
-    know them."""
+    """Whether the server keeps statements prepared; it never does so behind a pooler that shows itself."""
     connect_timeout: float = 5.0
     """Seconds to wait for a connection to a host, or for a free one; libpq takes 2 at least."""
     timeout: float = 30.0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
-from typing import Final
 
 import grpc
 import httpx
@@ -14,6 +12,7 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 from memplane_adapters.contract import StoreError, StoreReason
 from memplane_adapters.kit.errors import CollectionExistsError, closed, failure
 from memplane_adapters.kit.http import BY_STATUS, reason_of_transport
+from memplane_adapters.kit.rpc import BY_CODE, reason_of_unavailable
 
 
 def from_exception(error: Exception) -> StoreError:
@@ -68,20 +67,6 @@ def _retry_after(error: UnexpectedResponse) -> float | None:
     return float(seconds) if seconds.isdecimal() else None
 
 
-_BY_CODE: Final[Mapping[grpc.StatusCode, StoreReason]] = {
-    grpc.StatusCode.DEADLINE_EXCEEDED: StoreReason.TIMEOUT,
-    grpc.StatusCode.UNAUTHENTICATED: StoreReason.MISCONFIGURED,
-    grpc.StatusCode.PERMISSION_DENIED: StoreReason.MISCONFIGURED,
-    grpc.StatusCode.UNIMPLEMENTED: StoreReason.MISCONFIGURED,
-    grpc.StatusCode.FAILED_PRECONDITION: StoreReason.MISCONFIGURED,
-    grpc.StatusCode.CANCELLED: StoreReason.INTERRUPTED,
-    grpc.StatusCode.ABORTED: StoreReason.INTERRUPTED,
-    grpc.StatusCode.INTERNAL: StoreReason.INTERRUPTED,
-    grpc.StatusCode.DATA_LOSS: StoreReason.DAMAGED,
-}
-_NOT_SENT: Final = ("failed to connect", "connection refused", "resolution failed", "resolver")
-
-
 def _from_rpc(error: grpc.RpcError) -> StoreError:
     code: grpc.StatusCode = error.code()
     details: str = error.details() or ""
@@ -92,13 +77,11 @@ def _from_rpc(error: grpc.RpcError) -> StoreError:
         ours = _says_missing(details)
         return failure(StoreReason.COLLECTION_MISSING if ours else StoreReason.PROTOCOL, message)
     if code is grpc.StatusCode.UNAVAILABLE:
-        # Where no connection came about nothing was sent; one that broke may have carried it.
-        unsent = any(words in details.lower() for words in _NOT_SENT)
-        return failure(StoreReason.UNAVAILABLE if unsent else StoreReason.INTERRUPTED, message)
+        return failure(reason_of_unavailable(details), message)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         reason = _by_words(details) or StoreReason.EXHAUSTED
         return StoreError(reason, message, retryable=reason is StoreReason.EXHAUSTED)
-    return failure(_BY_CODE.get(code) or _by_words(details) or StoreReason.PROTOCOL, message)
+    return failure(BY_CODE.get(code) or _by_words(details) or StoreReason.PROTOCOL, message)
 
 
 def _says_missing(text: str) -> bool:

@@ -7,13 +7,13 @@ refused. Where no answer comes, nobody knows.
 from __future__ import annotations
 
 import re
-import ssl
 from typing import Final
 
 from redis import exceptions as redis
 
 from memplane_adapters.contract import StoreError, StoreReason
-from memplane_adapters.kit.errors import failure
+from memplane_adapters.kit.errors import causes, failure
+from memplane_adapters.kit.tls import is_distrust
 
 UNSENT: Final = (
     redis.BusyLoadingError,
@@ -60,10 +60,8 @@ class NotConnectedError(Exception):
 
 def from_connecting(error: Exception) -> StoreError:
     """The store's error for one that came before anything was sent."""
-    for cause in _causes(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return failure(StoreReason.MISCONFIGURED, f"TLS: {cause}")
-        if isinstance(cause, ssl.SSLError | FileNotFoundError):
+    for cause in causes(error):
+        if is_distrust(cause) or isinstance(cause, FileNotFoundError):
             return failure(StoreReason.MISCONFIGURED, f"TLS: {cause}")
     known = _from_answer(error)
     if known is not None:
@@ -118,20 +116,6 @@ def _by_words(error: Exception) -> StoreReason | None:
 
 def _exhausted(message: str) -> StoreError:
     return StoreError(StoreReason.EXHAUSTED, message, retryable=True)
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """An error and what led to it, also what only stands in its arguments."""
-    found: list[BaseException] = []
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        each = waiting.pop()
-        if each is None or each in found:
-            continue
-        found.append(each)
-        waiting += [each.__cause__, each.__context__]
-        waiting += [one for one in each.args if isinstance(one, BaseException)]
-    return found
 
 
 def _said(error: Exception) -> str:

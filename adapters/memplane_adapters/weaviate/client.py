@@ -6,7 +6,6 @@ Opened and closed once; knows which calls are under way, and bounds each by the 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -16,6 +15,7 @@ import httpx
 
 from memplane_adapters.contract import StoreError, StoreReason
 from memplane_adapters.kit.errors import closed
+from memplane_adapters.kit.tls import trusted
 from memplane_adapters.weaviate import errors
 from memplane_adapters.weaviate.errors import RefusalError
 from memplane_adapters.weaviate.settings import WeaviateSettings
@@ -53,6 +53,7 @@ class _Lines:
     """What a client holds while it is open."""
 
     def __init__(self, settings: WeaviateSettings) -> None:
+        trust = trusted(settings.ca_file)
         authority = Path(settings.ca_file).read_bytes() if settings.ca_file else None
         if settings.secure:
             self.channel = grpc.aio.secure_channel(
@@ -66,7 +67,7 @@ class _Lines:
             base_url=settings.url.rstrip("/") + "/v1",
             headers=settings.headers,
             timeout=settings.timeout,
-            verify=ssl.create_default_context(cafile=settings.ca_file or None),
+            verify=trust,
         )
         self.healthy = self.channel.unary_unary(
             _HEALTH,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
 from typing import Final
 
 import grpc
@@ -12,6 +11,7 @@ import httpx
 from memplane_adapters.contract import StoreError, StoreReason
 from memplane_adapters.kit.errors import CollectionExistsError, failure
 from memplane_adapters.kit.http import BY_STATUS, reason_of_transport
+from memplane_adapters.kit.rpc import BY_CODE, reason_of_unavailable
 
 _SHOWN: Final = 500
 
@@ -99,41 +99,21 @@ def _from_refusal(error: RefusalError) -> StoreError:
     return failure(_by_words(error.message) or StoreReason.PROTOCOL, message)
 
 
-_BY_CODE: Final[Mapping[grpc.StatusCode, StoreReason]] = {
-    grpc.StatusCode.DEADLINE_EXCEEDED: StoreReason.TIMEOUT,
-    grpc.StatusCode.UNAUTHENTICATED: StoreReason.MISCONFIGURED,
-    grpc.StatusCode.PERMISSION_DENIED: StoreReason.MISCONFIGURED,
-    grpc.StatusCode.UNIMPLEMENTED: StoreReason.MISCONFIGURED,
-    grpc.StatusCode.FAILED_PRECONDITION: StoreReason.MISCONFIGURED,
-    grpc.StatusCode.CANCELLED: StoreReason.INTERRUPTED,
-    grpc.StatusCode.ABORTED: StoreReason.INTERRUPTED,
-    grpc.StatusCode.INTERNAL: StoreReason.INTERRUPTED,
-    grpc.StatusCode.DATA_LOSS: StoreReason.DAMAGED,
-}
-_NOT_SENT: Final = (
-    "failed to connect",
-    "connection refused",
-    "resolution failed",
-    "resolver",
-    "maintenance mode",
-)
-
-
 def _from_rpc(error: grpc.RpcError) -> StoreError:
     code: grpc.StatusCode = error.code()
     details: str = error.details() or ""
     message = f"{code.name}: {details[:_SHOWN]}"
     if code is grpc.StatusCode.UNAVAILABLE:
-        # Where no connection came about nothing was sent; one that broke may have carried it.
-        unsent = any(words in details.lower() for words in _NOT_SENT)
-        return failure(StoreReason.UNAVAILABLE if unsent else StoreReason.INTERRUPTED, message)
+        if "maintenance mode" in details.lower():  # refused before it is looked at
+            return failure(StoreReason.UNAVAILABLE, message)
+        return failure(reason_of_unavailable(details), message)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         if "trying to send message larger" in details:
             return AnswerTooLargeError(message)
         reason = _by_words(details) or StoreReason.EXHAUSTED
         return StoreError(reason, message, retryable=reason is StoreReason.EXHAUSTED)
-    if code in _BY_CODE:
-        return failure(_BY_CODE[code], message)
+    if code in BY_CODE:
+        return failure(BY_CODE[code], message)
     return _special(details) or failure(_by_words(details) or StoreReason.PROTOCOL, message)
 
 
