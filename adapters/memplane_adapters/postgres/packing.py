@@ -1,4 +1,8 @@
-"""Vectors as pgvector has them on the wire: dimension, zero, and big-endian float32 numbers."""
+"""Values as they are on the wire in binary, where psycopg has no form for them or a slow one.
+
+A vector of pgvector: dimension, zero, and big-endian float32 numbers. An array: dimensions, whether
+it holds nulls, the type's number, length, first index, then each value behind its length.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +43,18 @@ def pack(vector: Vector) -> Packed:
     return Packed(_HEAD.pack(vector.size, 0) + vector.astype(">f4").tobytes())
 
 
-def pack_all(vectors: Sequence[Packed | None], oid: int) -> Packed:
-    """An array of vectors; `oid` is that of their type, and None is null."""
-    parts = [_ARRAY.pack(1, 1, oid, len(vectors), 1)]
-    for one in vectors:
-        parts += (_NULL,) if one is None else (_LENGTH.pack(len(one)), one)
+def pack_all(values: Sequence[bytes | str | None], oid: int) -> Packed:
+    """An array of values in binary; `oid` is that of their type, and None is null.
+
+    Nothing of it has to be quoted by us and read by the server, as in an array that is sent as text.
+    """
+    parts = [_ARRAY.pack(1, 1, oid, len(values), 1)]
+    for value in values:
+        if value is None:
+            parts.append(_NULL)
+            continue
+        encoded = value.encode() if isinstance(value, str) else value
+        parts += (_LENGTH.pack(len(encoded)), encoded)
     return Packed(b"".join(parts))
 
 

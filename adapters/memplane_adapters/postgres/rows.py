@@ -59,9 +59,7 @@ class Rows(Generic[EntryT]):
 
     def __init__(self, layout: Layout, table: Table, encode: Encode[EntryT]) -> None:
         self._encode = encode
-        self._packed = [
-            (number, one.oid) for number, one in enumerate((*_COMMON, *table.columns), 2) if one.oid
-        ]
+        self._packed = [(number, one.oid) for number, one in enumerate(_sent(table), 2) if one.oid]
         sql = {name: layout.statement(text) for name, text in _statements(table).items()}
         self._fetch = {False: sql["fetch"], True: sql["fetch whole"]}
         self._fetch_one = {False: sql["fetch one"], True: sql["fetch one whole"]}
@@ -266,10 +264,15 @@ _WORDS: Final = (
 """What is kept of a row's terms, in a table of its own."""
 
 
+def _sent(table: Table) -> tuple[Column, ...]:
+    """What is sent of a row behind its id and what is expected there."""
+    return (*_COMMON, *table.columns, *(_WORDS if table.words else ()))
+
+
 def _statements(table: Table) -> dict[str, str]:
     """The statements that read and write, by name."""
     columns = (*_COMMON, *table.columns)
-    sent = (*columns, *_WORDS) if table.words else columns
+    sent = _sent(table)
     changing = (*_COMMON[:_CHANGING], *table.columns)
     texts = {
         "put": _PUT.replace("{worded}", _WORDED_TOO if table.words else ""),

@@ -9,6 +9,9 @@ HEAD_BYTES: Final = 1000
 """So much of a place is in the indexes: PostgreSQL takes 2,704 bytes a row there, and a place may be
 longer. What follows is compared in the table."""
 
+_OIDS: Final = {"bytea": 17, "text": 25}
+"""The types whose values are the same bytes on the wire as they are here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -19,8 +22,13 @@ class Column:
     """The type that is sent for it; of a batch an array of these is."""
     type: str = ""
     """The type that it has, when it is another."""
-    oid: int = 0
-    """The number of the type, where a batch is put into an array by us."""
+    number: int = 0
+    """What the server calls the sent type, where its name does not say that."""
+
+    @property
+    def oid(self) -> int:
+        """The number of the type that is sent, if a batch is put into an array by us; else 0."""
+        return self.number or _OIDS.get(self.sent, 0)
 
     @property
     def value(self) -> str:

@@ -18,7 +18,7 @@ def points(name: str, extension: str, oid: int) -> Table:
     return Table(
         named("{table}", name),
         (
-            Column("vector", f"{extension}.vector", oid=oid),
+            Column("vector", f"{extension}.vector", number=oid),
             Column("tokens", "text", "text[]"),
             Column("numbers", "text", "jsonb"),
             Column("text", "text"),
