@@ -73,7 +73,8 @@ class _Row:
 
 
 def _row(fields: Fields) -> _Row:
-    return _Row(set(typed.tokens(fields)), typed.numbers(fields), typed.instants(fields))
+    found = typed.indexed(fields)
+    return _Row(set(found.tokens), found.numbers, found.instants)
 
 
 ROWS = [(fields, _row(fields)) for fields in population(200)]

@@ -68,8 +68,9 @@ def row_id(address: Address) -> str:
 def encode(point: Point, dimension: int) -> Row:
     """A row; the vector, where there is one, has the dimension."""
     address = point.address
+    found = typed.indexed(point.fields)
     metadata: dict[str, Any] = {
-        TOKENS: [*scope_tokens(point), *typed.tokens(point.fields)],
+        TOKENS: [*scope_tokens(point), *found.tokens],
         REVISION: point.revision,
         "time": point.time,
         "update_time": point.update_time,
@@ -77,9 +78,9 @@ def encode(point: Point, dimension: int) -> Row:
         BARE: point.vector is None,
         "text": point.text,
     }
-    for name, number in typed.numbers(point.fields).items():
+    for name, number in found.numbers.items():
         metadata[number_key("number", name)] = number
-    for name, instant in typed.instants(point.fields).items():
+    for name, instant in found.instants.items():
         metadata[number_key("instant", name)] = instant
     outline = [address.tenant, address.namespace, address.key, point.time, point.update_time]
     vector = _stand_in(address, dimension) if point.vector is None else point.vector

@@ -55,7 +55,7 @@ class Range:
 
     @property
     def name(self) -> str:
-        """The path as `typed.numbers` and `typed.instants` name it."""
+        """The path as `typed.indexed` names it."""
         return typed.path_name(self.path)
 
 

@@ -21,7 +21,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from memplane_adapters.contract import Fields, Value, instant
 
@@ -71,42 +71,39 @@ def has_type(path: Sequence[str], letter: str) -> str:
     return f"{path_name(path)}#{letter}"
 
 
-def tokens(fields: Fields) -> list[str]:
-    """All tokens of a row's fields, each once, in no particular order."""
-    found: dict[str, None] = {}
+class Indexed(NamedTuple):
+    """A row's fields, as a store looks for them."""
+
+    tokens: list[str]
+    """Each once, in no particular order."""
+    numbers: dict[str, float]
+    """By path; those in lists are not among them."""
+    instants: dict[str, float]
+    """By path, in `half_micros` as floats: rounded as bounds are."""
+
+
+def indexed(fields: Fields) -> Indexed:
+    """What a store keeps of a row's fields."""
+    tokens: dict[str, None] = {}
+    numbers: dict[str, float] = {}
+    instants: dict[str, float] = {}
     for path, value in _walk(fields):
         name = path_name(path)
-        found[f"{name}?"] = None
+        tokens[f"{name}?"] = None
         if isinstance(value, list):
-            found[f"{name}#{LIST}"] = None
+            tokens[f"{name}#{LIST}"] = None
             for item in value:
                 if not isinstance(item, list | dict):
-                    found[f"{name}~{_typed(item)}"] = None
+                    tokens[f"{name}~{_typed(item)}"] = None
         elif not isinstance(value, dict):
-            found[f"{name}={_typed(value)}"] = None
+            tokens[f"{name}={_typed(value)}"] = None
             if isinstance(value, int | float) and not isinstance(value, bool):
-                found[f"{name}#{NUMBER}"] = None
-            elif instant(value) is not None:
-                found[f"{name}#{INSTANT}"] = None
-    return list(found)
-
-
-def numbers(fields: Fields) -> dict[str, float]:
-    """The numbers of a row by path, as floats; those in lists are not among them."""
-    return {
-        path_name(path): float(value)
-        for path, value in _walk(fields)
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
-
-
-def instants(fields: Fields) -> dict[str, float]:
-    """The instants of a row by path, in `half_micros` as floats: rounded as bounds are."""
-    return {
-        path_name(path): float(half_micros(nanos))
-        for path, value in _walk(fields)
-        if (nanos := instant(value)) is not None
-    }
+                tokens[f"{name}#{NUMBER}"] = None
+                numbers[name] = float(value)
+            elif (nanos := instant(value)) is not None:
+                tokens[f"{name}#{INSTANT}"] = None
+                instants[name] = float(half_micros(nanos))
+    return Indexed(list(tokens), numbers, instants)
 
 
 def half_micros(nanos: int) -> int:

@@ -80,8 +80,9 @@ def encode(point: Point, dimension: int) -> Row | StoreError:
     high, low = divmod(point.revision, _HALF)
     place = [address.namespace, address.key, point.time, point.update_time, point.revision]
     expire_time = point.expire_time
+    found = typed.indexed(point.fields)
     metadata: dict[str, Any] = {
-        TOKENS: [*scope_tokens(point), *typed.tokens(point.fields)],
+        TOKENS: [*scope_tokens(point), *found.tokens],
         ID: record_id(address),
         HIGH: high,
         LOW: low,
@@ -93,9 +94,9 @@ def encode(point: Point, dimension: int) -> Row | StoreError:
         "text": _beginning(point.text),
         **_chunks(point.record),
     }
-    for name, number in typed.numbers(point.fields).items():
+    for name, number in found.numbers.items():
         metadata[number_key("number", name)] = number
-    for name, instant in typed.instants(point.fields).items():
+    for name, instant in found.instants.items():
         metadata[number_key("instant", name)] = instant
     size = json_bytes(metadata)
     if size > MOST_METADATA:

@@ -97,6 +97,7 @@ def new_write() -> str:
 def to_point(entry: Point, write: str, base: Version | None) -> models.PointStruct:
     """The point of a memory, made by a write on top of what was there."""
     address = entry.address
+    found = typed.indexed(entry.fields)
     payload: dict[str, Any] = {
         RECORD: base64.b64encode(entry.record).decode("ascii"),
         "text": entry.text,
@@ -104,9 +105,9 @@ def to_point(entry: Point, write: str, base: Version | None) -> models.PointStru
         NAMESPACE: list(address.namespace),
         KEY: address.key,
         SCOPES: [*scopes.prefix_digests(address), scopes.exact_digest(address)],
-        TOKENS: typed.tokens(entry.fields),
-        NUMBERS: _listed(typed.numbers(entry.fields)),
-        INSTANTS: _listed(typed.instants(entry.fields)),
+        TOKENS: found.tokens,
+        NUMBERS: _listed(found.numbers),
+        INSTANTS: _listed(found.instants),
         "time": entry.time,
         "update_time": entry.update_time,
         **_history(entry.revision, write, base),

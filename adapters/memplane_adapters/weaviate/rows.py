@@ -118,7 +118,7 @@ def encode(
 ) -> batch_pb2.BatchObject | StoreError:
     """The object of a memory, or why it must not be written; `own` are the properties of single paths."""
     address = point.address
-    numbers, instants = typed.numbers(point.fields), typed.instants(point.fields)
+    tokens, numbers, instants = typed.indexed(point.fields)
     size = sum(map(ranges.size_of, (*numbers, *instants)))
     if size > MOST_BYTES:
         return too_large(size)
@@ -154,7 +154,7 @@ def encode(
             else:
                 elsewhere += ranges.tokens(sort, name, value)
     _add(made, SCOPES, [*scopes.prefix_digests(address), scopes.exact_digest(address)])
-    _add(made, TOKENS, map(whole, typed.tokens(point.fields)))
+    _add(made, TOKENS, map(whole, tokens))
     _add(made, RANGES, map(whole, elsewhere))
     return made
 

@@ -31,8 +31,8 @@ class Points:
         if refusal is not None:
             raise refusal
         safe = arrays.without_zero
-        tokens = arrays.texts(map(safe, typed.tokens(point.fields)))
-        numbers, instants = typed.numbers(point.fields), typed.instants(point.fields)
+        found, numbers, instants = typed.indexed(point.fields)
+        tokens = arrays.texts(map(safe, found))
         ranges = json.dumps(
             {filters.NUMBER + safe(name): value for name, value in numbers.items()}
             | {filters.INSTANT + safe(name): value for name, value in instants.items()},
