@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -30,6 +33,8 @@ class Options:
     one_an_adapter: bool
     """Of each adapter one store, where none are named."""
     stores: tuple[str, ...]
+    tell: Callable[[str], None]
+    """Says on the terminal how far a long run is."""
 
 
 def chosen(config: pytest.Config) -> Options:
@@ -40,14 +45,22 @@ def chosen(config: pytest.Config) -> Options:
     """
     steps, seed = _number(config, "steps"), _number(config, "seed")
     stores = tuple(name for name in _text(config, "stores").split(",") if name)
+    tell = functools.partial(_tell, config)
     if steps is None and seed is None:
-        return Options(SMOKE_STEPS, None, one_an_adapter=True, stores=stores)
+        return Options(SMOKE_STEPS, None, one_an_adapter=True, stores=stores, tell=tell)
     return Options(
         STEPS if steps is None else steps,
         random.SystemRandom().randrange(2**32) if seed is None else seed,
         one_an_adapter=bool(config.getoption("one_an_adapter", default=False)),
         stores=stores,
+        tell=tell,
     )
+
+
+def _tell(config: pytest.Config, text: str) -> None:
+    plugins: Any = config.pluginmanager
+    with plugins.get_plugin("capturemanager").global_and_fixture_disabled():
+        plugins.get_plugin("terminalreporter").write_line(text)
 
 
 def _text(config: pytest.Config, name: str) -> str:

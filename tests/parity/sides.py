@@ -29,6 +29,7 @@ LONGEST_SHOWN = 2_000
 PATIENCE_SECONDS = 60.0
 
 _TICK_MICROS = 1_000
+_TOLD_EXAMPLES = 25
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,8 @@ class Table:
         self.requests = 0
         """How many were put and compared."""
         self.examples = 0
+        self.tell: Callable[[str], None] | None = None
+        """Is told now and then how far this is."""
 
     def __str__(self) -> str:
         names = ", ".join(self._names)
@@ -175,6 +178,8 @@ class Table:
     def begin(self) -> None:
         """A fresh label, so that no example sees another's memories."""
         self.examples += 1
+        if self.tell is not None and self.examples % _TOLD_EXAMPLES == 0:
+            self.tell(f"parity: {self}")
         label = f"parity-{uuid.uuid4().hex}"
         for side in self.sides:
             side.versions, side.walk = Versions(label), None

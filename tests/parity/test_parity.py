@@ -116,6 +116,7 @@ def test_pushdown_and_residual_agree(options: Options, family: Family, tmp_path:
 def compare(stores: list[Contender], options: Options, family: Family, directory: Path) -> None:
     """Run the machine on these stores; says what was compared."""
     with table(stores, directory, family.kinds[0]) as made:
+        made.tell = options.tell
         try:
             run(made, family, options.steps, seed=options.seed)
         except BaseException as error:
