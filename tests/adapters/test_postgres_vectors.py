@@ -18,6 +18,7 @@ from memplane_adapters.conformance.stores.fixtures import (
     COLLECTION,
     NOW,
     Points,
+    eventually,
     some_vectors,
     vector,
 )
@@ -251,6 +252,15 @@ async def test_by_the_index_nearly_all_are_found_and_exactly_all(keys: dict[str,
             )
             assert len(few.hits) == 20
         assert found >= 0.99 * 500
+
+    async def asked() -> bool:
+        """Whether the index was, each time; the server counts some moments later."""
+        scans = "select sum(idx_scan) from pg_stat_user_indexes"
+        name = f" where schemaname = '{keys['schema']}' and indexrelname ~ 'hnsw'"
+        ((times,),) = await raw(keys, scans + name)
+        return bool(times >= 50)
+
+    await eventually(asked)
 
 
 async def test_an_index_may_be_asked_for_later(keys: dict[str, Any]) -> None:

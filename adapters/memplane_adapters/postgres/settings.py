@@ -39,7 +39,7 @@ class PostgresSettings:
     """Where the tables are, made when it is not there: letters, digits, "-" and "_"."""
     index: Literal["none", "hnsw"] = "none"
     """How vectors are found: by looking at all of a scope, which is exact, or by pgvector's HNSW, which
-    may miss some and is faster from some ten thousand memories of a tenant on."""
+    may miss some, is faster from some ten thousand memories in a scope on, and slows writes down."""
     ef_search: int = 100
     """How far a search by HNSW looks around, 1 to 1000: the larger, the fewer it misses."""
     ca_file: str = ""

@@ -65,10 +65,12 @@ async def let_in(session: Session, layout: Layout, name: str) -> None:
 _OF_TENANTS: Final = b"""
     select set_config('memplane.tenants', $1, true), set_config('role', $2, true)
 """
+# A plan for any scope takes every scope for small, and then sorts all rows of a large one.
 _NEAR: Final = b"""
     select set_config('memplane.tenants', $1, true), set_config('role', $2, true),
            set_config('hnsw.ef_search', $3, true),
-           set_config('hnsw.iterative_scan', 'strict_order', true)
+           set_config('hnsw.iterative_scan', 'strict_order', true),
+           set_config('plan_cache_mode', 'force_custom_plan', true)
 """
 _EVERY_TENANT: Final = b"""
     select set_config('memplane.every_tenant', 'on', true), set_config('role', $1, true)
