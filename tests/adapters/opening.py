@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from memplane_adapters.conformance.local_stores import Choice, Servers
 from memplane_adapters.conformance.servers import Server
-from memplane_adapters.conformance.stores.fixtures import Points
+from memplane_adapters.conformance.stores.fixtures import Points, Subject
 from memplane_adapters.contract import Adapter
+
+SubjectT = TypeVar("SubjectT", bound=Subject)
 
 
 @asynccontextmanager
-async def opened_points(adapter: Adapter, **settings: Any) -> AsyncIterator[Points]:
+async def opened(subject: SubjectT) -> AsyncIterator[SubjectT]:
+    """The same, with its store open."""
+    await subject.store.open()
+    try:
+        yield subject
+    finally:
+        await subject.store.close()
+
+
+def opened_points(adapter: Adapter, **settings: Any) -> AbstractAsyncContextManager[Points]:
     """A store of points by its settings, open; nothing is ensured."""
     store = adapter.connect(adapter.settings(**settings), Path()).vector
     assert store is not None
-    await store.open()
-    try:
-        yield Points(store)
-    finally:
-        await store.close()
+    return opened(Points(store))
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +35,11 @@ def own(servers: Servers, tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-@asynccontextmanager
-async def opened(**settings: Any) -> AsyncIterator[KeyValues]:
+def opened(**settings: Any) -> AbstractAsyncContextManager[KeyValues]:
     """A store of its own, open."""
     store = ADAPTER.connect(PostgresSettings(**settings), Path()).key_value
     assert store is not None
-    await store.open()
-    try:
-        yield KeyValues(store)
-    finally:
-        await store.close()
+    return opening.opened(KeyValues(store))
 
 
 def opened_points(**settings: Any) -> AbstractAsyncContextManager[Points]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.adapters import opening
 
 from memplane_adapters.conformance.local_stores import Servers, choices
 from memplane_adapters.conformance.servers import Server
@@ -27,14 +27,11 @@ LEAST_PERMISSIONS = (
 """What docs/adapters/redis.md asks for."""
 
 
-@contextlib.asynccontextmanager
-async def opened(settings: RedisSettings, **changes: Any) -> AsyncIterator[KeyValues]:
+def opened(
+    settings: RedisSettings, **changes: Any
+) -> contextlib.AbstractAsyncContextManager[KeyValues]:
     store = RedisKeyValueStore(dataclasses.replace(settings, **changes))
-    await store.open()
-    try:
-        yield KeyValues(store)
-    finally:
-        await store.close()
+    return opening.opened(KeyValues(store))
 
 
 def server(servers: Servers, root: Path, *arguments: str) -> Server:
