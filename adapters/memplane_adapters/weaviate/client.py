@@ -6,7 +6,8 @@ Opened and closed once; knows which calls are under way, and bounds each by the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+import functools
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -14,7 +15,7 @@ import grpc
 import httpx
 
 from memplane_adapters.contract import StoreError, StoreReason
-from memplane_adapters.kit.errors import closed
+from memplane_adapters.kit.engine import Engine
 from memplane_adapters.kit.tls import trusted
 from memplane_adapters.weaviate import errors
 from memplane_adapters.weaviate.errors import RefusalError
@@ -50,69 +51,64 @@ _SERVING: Final = health_weaviate_pb2.WeaviateHealthCheckResponse.SERVING
 
 
 class _Lines:
-    """What a client holds while it is open."""
+    """What a client holds while it is open.
+
+    It is made in a thread, for it reads files; what gRPC needs is made by the first call, in the
+    event loop.
+    """
 
     def __init__(self, settings: WeaviateSettings) -> None:
+        self._settings = settings
         trust = trusted(settings.ca_file)
-        authority = Path(settings.ca_file).read_bytes() if settings.ca_file else None
-        if settings.secure:
-            self.channel = grpc.aio.secure_channel(
-                settings.grpc_target, grpc.ssl_channel_credentials(authority), options=_OPTIONS
-            )
-        else:
-            self.channel = grpc.aio.insecure_channel(settings.grpc_target, options=_OPTIONS)
-        # Any: the stub is made for both sorts of channel and says neither.
-        self.stub: Any = weaviate_pb2_grpc.WeaviateStub(self.channel)  # type: ignore[no-untyped-call]
+        self._authority = Path(settings.ca_file).read_bytes() if settings.ca_file else None
         self.http = httpx.AsyncClient(
             base_url=settings.url.rstrip("/") + "/v1",
             headers=settings.headers,
             timeout=settings.timeout,
             verify=trust,
         )
-        self.healthy = self.channel.unary_unary(
+        self.is_known = False
+        """Whether the server is one that can be used."""
+
+    @functools.cached_property
+    def channel(self) -> grpc.aio.Channel:
+        target = self._settings.grpc_target
+        if not self._settings.secure:
+            return grpc.aio.insecure_channel(target, options=_OPTIONS)
+        credentials = grpc.ssl_channel_credentials(self._authority)
+        return grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
+
+    @functools.cached_property
+    def stub(self) -> Any:
+        """Any: the stub is made for both sorts of channel and says neither."""
+        return weaviate_pb2_grpc.WeaviateStub(self.channel)  # type: ignore[no-untyped-call]
+
+    @functools.cached_property
+    def healthy(self) -> Any:
+        """The call that asks whether the server is well."""
+        return self.channel.unary_unary(
             _HEALTH,
             request_serializer=health_weaviate_pb2.WeaviateHealthCheckRequest.SerializeToString,
             response_deserializer=health_weaviate_pb2.WeaviateHealthCheckResponse.FromString,
         )
 
+    async def shut(self) -> None:
+        """Close the connections."""
+        if "channel" in vars(self):
+            await self.channel.close()
+        await self.http.aclose()
 
-class Client:
+
+class Client(Engine[_Lines]):
     """The operations that the store needs, on one server.
 
     All raise StoreError, and nothing else but CancelledError.
     """
 
     def __init__(self, settings: WeaviateSettings) -> None:
+        super().__init__(functools.partial(_Lines, settings), errors.from_exception)
         self._settings = settings
         self._metadata = tuple(settings.headers.items())
-        self._lines: _Lines | None = None
-        self._known = False
-        self._opening: Final = asyncio.Lock()
-        self._under_way = 0
-        self._idle: Final = asyncio.Event()
-        self._idle.set()
-
-    async def open(self) -> None:
-        """Read certificates; nothing is sent."""
-        async with self._opening:
-            if self._lines is None:
-                try:
-                    self._lines = _Lines(self._settings)
-                except Exception as error:
-                    raise errors.from_exception(error) from error
-                self._known = False
-
-    async def close(self) -> None:
-        """Wait for the calls under way, and close the connections."""
-        lines, self._lines = self._lines, None
-        if lines is not None:
-            await self._idle.wait()
-            await lines.channel.close()
-            await lines.http.aclose()
-
-    @property
-    def is_open(self) -> bool:
-        return self._lines is not None
 
     async def search(self, request: search_get_pb2.SearchRequest) -> search_get_pb2.SearchReply:
         """Rows of one tenant."""
@@ -148,8 +144,8 @@ class Client:
     async def check(self) -> None:
         """Ask over gRPC whether the server is well."""
         request = health_weaviate_pb2.WeaviateHealthCheckRequest(service="Weaviate")
-        answer: health_weaviate_pb2.WeaviateHealthCheckResponse | None = await self._watched(
-            self._open_lines().healthy(
+        answer: health_weaviate_pb2.WeaviateHealthCheckResponse | None = await self._bounded(
+            lambda lines: lines.healthy(
                 request, timeout=self._settings.timeout, metadata=self._metadata
             )
         )
@@ -161,22 +157,14 @@ class Client:
     async def rest(self, method: str, path: str, body: object = None) -> Any:
         """One request over REST, with its answer as what JSON says."""
         await self._meet()
-        return await self._watched(self._rest(method, path, body))
-
-    async def _rest(self, method: str, path: str, body: object = None) -> Any:
-        answer = await self._open_lines().http.request(method, path, json=body)
-        if not answer.is_success:
-            seconds = answer.headers.get("retry-after", "")
-            wait = float(seconds) if seconds.isdecimal() else None
-            raise RefusalError(answer.status_code, answer.text, wait)
-        return answer.json() if answer.content else None
+        return await self._bounded(lambda lines: _rest(lines, method, path, body))
 
     async def _call(self, name: str, request: object) -> object:
-        lines = self._open_lines()
         await self._meet()
-        send = getattr(lines.stub, name)
-        answer: object = await self._watched(
-            send(request, timeout=self._settings.timeout, metadata=self._metadata)
+        answer: object = await self._bounded(
+            lambda lines: getattr(lines.stub, name)(
+                request, timeout=self._settings.timeout, metadata=self._metadata
+            )
         )
         if answer is None:  # what could not be read comes as this
             raise errors.malformed(f"the answer to {name} is no message")
@@ -184,32 +172,34 @@ class Client:
 
     async def version(self) -> str:
         """What the server says of itself."""
-        meta = await self._watched(self._rest("GET", "/meta"))
+        meta = await self._bounded(lambda lines: _rest(lines, "GET", "/meta"))
         return str(meta.get("version", "")) if isinstance(meta, dict) else ""
 
     async def _meet(self) -> None:
         """Once, before anything else is asked: look whether the server is one that can be used."""
-        if not self._known:
-            _check_version(await self._watched(self._rest("GET", "/meta")))
-            self._known = True
+        if self._client is None or not self._client.is_known:
+            await self._bounded(_look)
 
-    def _open_lines(self) -> _Lines:
-        if self._lines is None:
-            raise closed()
-        return self._lines
-
-    async def _watched(self, call: Awaitable[T]) -> T:
-        self._under_way += 1
-        self._idle.clear()
-        try:
+    async def _bounded(self, send: Callable[[_Lines], Awaitable[T]]) -> T:
+        async def sent(lines: _Lines) -> T:
             async with asyncio.timeout(self._settings.timeout + 1):
-                return await call
-        except Exception as error:
-            raise errors.from_exception(error) from error
-        finally:
-            self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
+                return await send(lines)
+
+        return await self.call(sent)
+
+
+async def _rest(lines: _Lines, method: str, path: str, body: object = None) -> Any:
+    answer = await lines.http.request(method, path, json=body)
+    if not answer.is_success:
+        seconds = answer.headers.get("retry-after", "")
+        wait = float(seconds) if seconds.isdecimal() else None
+        raise RefusalError(answer.status_code, answer.text, wait)
+    return answer.json() if answer.content else None
+
+
+async def _look(lines: _Lines) -> None:
+    _check_version(await _rest(lines, "GET", "/meta"))
+    lines.is_known = True
 
 
 def _check_version(meta: Any) -> None:
