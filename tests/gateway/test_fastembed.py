@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from tests.gateway.tiny_model import write_bge, write_jina
+from tests.turns import counted_turns
 
 from memplane_gateway.config import load
 from memplane_gateway.config.problems import ConfigError
@@ -70,18 +71,9 @@ async def test_vectors_come_in_order_whatever_runs_together(bge: Path) -> None:
 async def test_the_event_loop_runs_on(bge: Path) -> None:
     """The model runs in a thread: ticks are counted while it does."""
     embedder = embedder_of(bge)
-    turns = 0
-
-    async def turn() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    ticking = asyncio.create_task(turn())
-    await embedder.embed([f"w{number % 30} tea" for number in range(2_000)])
-    ticking.cancel()
-    assert turns > 10
+    async with counted_turns() as turns:
+        await embedder.embed([f"w{number % 30} tea" for number in range(2_000)])
+    assert turns.count > 10
     await embedder.close()
 
 
